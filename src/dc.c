@@ -1,0 +1,1 @@
+#include "dc.h"

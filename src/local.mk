@@ -1,0 +1,21 @@
+# src: what every room may use; a module includes only earlier ones (tests/rooms.txt).
+noinst_LIBRARIES += src/libdcsign.a
+src_libdcsign_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+src_libdcsign_a_SOURCES = \
+	src/err.c src/err.h \
+	src/buf.c src/buf.h \
+	src/log.c src/log.h \
+	src/digest.c src/digest.h \
+	src/scheme.c src/scheme.h \
+	src/spki.c src/spki.h \
+	src/pubkey.c src/pubkey.h \
+	src/dc.c src/dc.h \
+	src/certificate.c src/certificate.h \
+	src/policy.c src/policy.h \
+	src/message.c src/message.h \
+	src/record.c src/record.h \
+	src/merkle.c src/merkle.h \
+	src/config.c src/config.h \
+	src/channel.c src/channel.h \
+	src/sandbox.c src/sandbox.h \
+	src/child.c src/child.h

@@ -1,0 +1,258 @@
+/*
+ * The messages between the processes: one SOCK_SEQPACKET datagram each, at most MSG_MAX octets, big
+ * endian. Requests are even, answers odd. Encoders append to a buf, decoders borrow from the octets
+ * that were received; a decoder takes a message whole (unknown values, anything left over:
+ * ERR_FORMAT), and whoever gets a malformed one ends itself: its peer is broken or hostile.
+ *
+ * Absent on purpose: sign-these-octets, load-key, a time of day, a mechanism, a handle.
+ */
+#ifndef DCSIGN_MESSAGE_H
+#define DCSIGN_MESSAGE_H
+
+#include "buf.h"
+#include "digest.h"
+
+#define MSG_MAX		 (160 * 1024)
+#define MSG_ITEMS	 256
+#define MSG_FDS		 32
+#define MSG_PROTOCOL	 1
+#define ID_SIZE		 33 /* 32 lowercase hex digits and a NUL */
+#define PEER_SIZE	 64
+#define REFERENCE_MAX	 256
+#define IDEMPOTENCY_SIZE 129
+
+enum msg_type {
+	MSG_HELLO = 2, /* parent -> child with one descriptor: your channel to somebody; hsm ->
+			  ledger: who am I */
+	MSG_CONFIG =
+		4, /* parent -> child with descriptors: a bundle and the secrets of this child */
+	MSG_ISSUE = 6,	/* api -> hsm */
+	MSG_APPEND = 8, /* hsm -> ledger */
+	MSG_READ = 10,	/* api -> ledger */
+	MSG_STATE = 12, /* api -> hsm: how are your keys; child -> parent: I am ready (no answer) */
+	MSG_HOLD = 14,
+	MSG_RELEASE = 16
+	/* the answer to each is the number after it */
+};
+#define MSG_ANSWER(type) ((enum msg_type)((type) + 1))
+
+/* Every message begins with this. serial: chosen by the asker, returned in the answer. */
+struct msg_head {
+	uint16_t type;
+	uint64_t serial;
+};
+void msg_begin(struct buf *out, uint16_t type, uint64_t serial);
+/* Reads the head; body is what follows. ERR_FORMAT. */
+enum err msg_open(struct msg_head *head, struct reader *body, const uint8_t *octets, size_t len);
+
+struct octets { /* borrowed octets or text */
+	const uint8_t *at;
+	size_t len;
+};
+
+/* HELLO. From the parent, with one descriptor: role and name of the process at its other end. From
+ * hsm to ledger, over a new channel: role HSM, name = token. */
+enum msg_role { ROLE_PARENT = 1, ROLE_API, ROLE_HSM, ROLE_LEDGER };
+struct msg_hello {
+	uint8_t role;
+	char name[NAME_SIZE]; /* the token, for ROLE_HSM; else "" */
+};
+void msg_hello_write(struct buf *out, const struct msg_hello *m);
+enum err msg_hello_read(struct msg_hello *m, struct reader *r);
+
+/* HELLO's answer (ledger -> hsm): the chain that this channel writes, and where it stands. */
+struct msg_hello_answer {
+	enum err err;
+	char chain[2 * NAME_SIZE + 8]; /* node/token, later node/token#2 */
+	uint64_t size;		       /* records */
+	int64_t last_time;	       /* member time of the last record; 0 when there is none */
+	uint8_t root[SHA256_SIZE];
+};
+void msg_hello_answer_write(struct buf *out, const struct msg_hello_answer *m);
+enum err msg_hello_answer_read(struct msg_hello_answer *m, struct reader *r);
+
+/* CONFIG: what the attached descriptors are, in order. Labels: "bundle"; for hsm "pin"; for
+ * api "listen", "monitor", "tls_key" (PEM file); for ledger "lock". */
+#define LABEL_SIZE 32
+struct msg_config {
+	uint8_t count; /* 1..MSG_FDS */
+	char label[MSG_FDS][LABEL_SIZE];
+};
+void msg_config_write(struct buf *out, const struct msg_config *m);
+enum err msg_config_read(struct msg_config *m, struct reader *r);
+/* CONFIG's answer. text: for a person, names file and option; "" when err is ERR_OK. */
+struct msg_config_answer {
+	enum err err;
+	char text[512];
+};
+void msg_config_answer_write(struct buf *out, const struct msg_config_answer *m);
+enum err msg_config_answer_read(struct msg_config_answer *m, struct reader *r);
+
+/* ISSUE: one call of one client, 1..256 credentials. The facts about the client are told by the
+ * api; hsm looks the client up in its own configuration and judges by that. */
+enum msg_proof {
+	PROOF_NONE = 0 /* spki is a SubjectPublicKeyInfo */,
+	PROOF_CSR = 1 /* it is a PKCS#10 request */
+};
+struct msg_issue_item {
+	char key[NAME_SIZE];
+	uint8_t role;	    /* enum dc_role */
+	uint16_t algorithm; /* SignatureScheme of the DC key; 0: the key's default */
+	uint8_t proof;	    /* enum msg_proof */
+	struct octets spki; /* DER, 1..8192 octets */
+	uint8_t term;	    /* enum policy_term */
+	int64_t term_value; /* seconds: a lifetime or a not_after */
+	uint8_t has_not_before;
+	int64_t not_before;
+	struct octets reference;	    /* UTF-8, 0..REFERENCE_MAX */
+	char idempotency[IDEMPOTENCY_SIZE]; /* "" when none */
+};
+struct msg_issue {
+	char request[ID_SIZE]; /* request id, stands in answer, log and ledger */
+	char client[NAME_SIZE];
+	uint8_t client_sha256[SHA256_SIZE]; /* of the client's certificate */
+	uint8_t client_spki_sha256[SHA256_SIZE];
+	char client_serial[48]; /* lowercase hex */
+	char peer[PEER_SIZE];	/* address and port, or "unix" */
+	uint32_t deadline_ms;	/* time left for this request when it was sent */
+	uint8_t dry_run;
+	uint16_t count; /* 1..MSG_ITEMS */
+	struct msg_issue_item item[MSG_ITEMS];
+};
+void msg_issue_write(struct buf *out, const struct msg_issue *m);
+enum err msg_issue_read(struct msg_issue *m, struct reader *r);
+/* One item alone, as it stands inside the message: the SHA-256 of this, with an empty idempotency
+ * key, is what "the same request" means. */
+void msg_issue_item_write(struct buf *out, const struct msg_issue_item *m);
+
+#define GRANT_REPLAYED	 1u /* this is the credential of an earlier call with this key */
+#define GRANT_KEY_SHARED 2u /* another client holds a live credential for the DC key */
+#define GRANT_DRY_RUN	 4u /* nothing was signed: id, dc and the ledger's members are empty */
+
+struct msg_grant {		/* answer to one item */
+	struct refusal refusal; /* err == ERR_OK: granted, what follows holds */
+	char id[ID_SIZE];
+	uint8_t role;
+	uint16_t scheme;    /* dc_cert_verify_algorithm */
+	uint16_t algorithm; /* the DC's own signature */
+	struct octets dc;
+	int64_t not_before; /* window opens */
+	int64_t not_after;  /* expiry */
+	uint32_t valid_time;
+	uint8_t spki_sha256[SHA256_SIZE];
+	uint8_t certificate_sha256[SHA256_SIZE]; /* of the delegation certificate: the api has its
+						    chain */
+	uint32_t flags;				 /* GRANT_ */
+	char chain[2 * NAME_SIZE + 8];		 /* the ledger's chain */
+	uint64_t idx;				 /* of the ISSUED record */
+	uint8_t leaf_hash[SHA256_SIZE];		 /* of the ISSUED record */
+};
+struct msg_issue_answer {
+	char request[ID_SIZE];
+	uint16_t count;
+	struct msg_grant grant[MSG_ITEMS];
+};
+void msg_issue_answer_write(struct buf *out, const struct msg_issue_answer *m);
+enum err msg_issue_answer_read(struct msg_issue_answer *m, struct reader *r);
+
+/* APPEND: records to be made durable in one transaction, in order. The octets of a record are those
+ * of record_encode. max_live_* count for AUTHORISED only; 0 = no limit. */
+struct msg_append_item {
+	struct octets record;
+	uint64_t max_live_key, max_live_client;
+};
+struct msg_append {
+	uint16_t count; /* 1..MSG_ITEMS */
+	struct msg_append_item item[MSG_ITEMS];
+};
+void msg_append_write(struct buf *out, const struct msg_append *m);
+enum err msg_append_read(struct msg_append *m, struct reader *r);
+
+struct msg_appended {
+	struct refusal refusal; /* ERR_OK: the record is durable as it was sent. Else for
+				   AUTHORISED: refused (a REFUSED record stands in its place,
+				   flushed later); for ISSUED: recorded as LATE */
+	uint64_t idx;
+	uint8_t leaf_hash[SHA256_SIZE];
+	uint8_t shared; /* AUTHORISED: another client holds a live DC for this SPKI */
+	struct octets replay_authorised,
+		replay_issued; /* ERR_OK or not: the released DC of this idempotency key, as records
+				  (record_encode); empty: none */
+};
+struct msg_append_answer {
+	uint16_t count;
+	struct msg_appended item[MSG_ITEMS];
+};
+void msg_append_answer_write(struct buf *out, const struct msg_append_answer *m);
+enum err msg_append_answer_read(struct msg_append_answer *m, struct reader *r);
+
+/* READ: api -> ledger. */
+enum msg_read_kind { READ_LIVE = 1, READ_HEADS = 2 };
+struct msg_read {
+	uint8_t kind;
+	char key[NAME_SIZE], client[NAME_SIZE]; /* READ_LIVE: "" = any */
+};
+struct msg_head_of_chain {
+	char chain[2 * NAME_SIZE + 8];
+	uint64_t size;
+	int64_t last_time;
+	uint8_t root[SHA256_SIZE];
+};
+struct msg_read_answer {
+	enum err err;
+	uint8_t kind;
+	uint64_t live;	       /* READ_LIVE: unexpired DCs now */
+	int64_t latest_expiry; /* READ_LIVE: 0 = none */
+	uint64_t octets;       /* READ_HEADS: size of the store on disk */
+	uint16_t count;	       /* READ_HEADS */
+	struct msg_head_of_chain head[64];
+};
+void msg_read_write(struct buf *out, const struct msg_read *m);
+enum err msg_read_read(struct msg_read *m, struct reader *r);
+void msg_read_answer_write(struct buf *out, const struct msg_read_answer *m);
+enum err msg_read_answer_read(struct msg_read_answer *m, struct reader *r);
+
+/* STATE: api -> hsm asks for keys from index `from` on, in the order of the configuration; the
+ * answer holds up to STATE_KEYS of them and how many there are, so the api asks again until it has
+ * all. Child -> parent: STATE with an empty body, once, when it serves. */
+#define STATE_KEYS 128
+struct msg_state_key {
+	char name[NAME_SIZE];
+	enum err err; /* ERR_OK: served */
+	char detail[160];
+	char weak[160];				 /* what accept_weak_key let pass; "" = nothing */
+	uint8_t certificate_sha256[SHA256_SIZE]; /* the one that issues; zeros when not served */
+	int64_t certificate_not_after;
+	uint16_t algorithm; /* of this key's signatures */
+};
+enum msg_counter { /* monotonic unless said otherwise; the api shows them in /metrics */
+	COUNTER_SIGNATURES,
+	COUNTER_SIGN_ERRORS,
+	COUNTER_SIGN_US,	 /* microseconds inside C_SignInit and C_Sign */
+	COUNTER_VERIFY_FAILURES, /* signatures that did not verify and were not released */
+	COUNTER_QUEUE,		 /* gauge: requests waiting for a worker */
+	COUNTER_WORKERS_BUSY,	 /* gauge */
+	COUNTER_SESSIONS,	 /* gauge: open PKCS#11 sessions */
+	COUNTER_LEDGER_US,	 /* microseconds waited for the ledger */
+	COUNTER_CLOCK_DRIFT_MS,	 /* gauge, absolute */
+	COUNTER_COUNT
+};
+struct msg_state {
+	uint32_t from;
+};
+struct msg_state_answer {
+	uint8_t token_ok;
+	char token_detail[160];
+	uint8_t generation[SHA256_SIZE];
+	uint64_t counter[COUNTER_COUNT];
+	uint32_t total; /* keys of this token */
+	uint32_t from;
+	uint16_t count;
+	struct msg_state_key key[STATE_KEYS];
+};
+void msg_state_write(struct buf *out, const struct msg_state *m);
+enum err msg_state_read(struct msg_state *m, struct reader *r);
+void msg_state_answer_write(struct buf *out, const struct msg_state_answer *m);
+enum err msg_state_answer_read(struct msg_state_answer *m, struct reader *r);
+
+#endif

@@ -1,0 +1,29 @@
+/* What a process gives up for good. Every function ends with the property shown to hold, or an
+ * error. */
+#ifndef DCSIGN_SANDBOX_H
+#define DCSIGN_SANDBOX_H
+
+#include <sys/types.h>
+
+#include "err.h"
+
+struct sandbox_user {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* A user name, or decimal digits for uid = gid. ERR_NOT_FOUND. */
+enum err sandbox_user_find(struct sandbox_user *user, const char *name);
+/* No supplementary groups, gid, uid, real, effective and saved; then shows that there is no way
+ * back. */
+enum err sandbox_become(const struct sandbox_user *user);
+/* Keep only CAP_SETUID, CAP_SETGID, CAP_KILL (permitted, effective, bounding): for the parent, as
+ * root. */
+enum err sandbox_parent_capabilities(void);
+/* no_new_privs, no core file, not dumpable (not in sanitizer builds: the leak checker attaches to
+ * us), umask 077. For children, first thing in main. */
+enum err sandbox_common(void);
+/* RLIMIT_NOFILE, RLIMIT_FSIZE (octets; 0 = leave), RLIMIT_NPROC 0 where forbid_fork. */
+enum err sandbox_limits(unsigned nofile, uint64_t fsize, int forbid_fork);
+
+#endif

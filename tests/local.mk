@@ -1,0 +1,28 @@
+# tests: one fragment per room that is tested. Check suites are check_<module>, in UNIT_TESTS too.
+UNIT_TESTS =
+LINT_TESTS =
+E2E_TESTS =
+TEST_EXTENSIONS = .sh .py
+SH_LOG_COMPILER = bash
+PY_LOG_COMPILER = /usr/bin/python3
+AM_TESTS_ENVIRONMENT = \
+	export TOP_SRCDIR='$(abs_top_srcdir)' TOP_BUILDDIR='$(abs_top_builddir)'; \
+	export CK_VERBOSITY=normal CK_DEFAULT_TIMEOUT=60;
+
+CHECK_LINK = src/libdcsign.a $(CHECK_LIBS) $(CRYPTO_LIBS)
+
+include tests/core.mk
+include tests/parent.mk
+include tests/ledger.mk
+include tests/hsm.mk
+include tests/api.mk
+include tests/client.mk
+include tests/e2e.mk
+include tests/fuzz.mk
+
+TESTS += $(UNIT_TESTS) $(LINT_TESTS) $(E2E_TESTS)
+
+# The unit tests and lints alone: for a second compiler.
+check-unit:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(UNIT_TESTS) $(LINT_TESTS)'
+.PHONY: check-unit
