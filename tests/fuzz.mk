@@ -1,1 +1,38 @@
-# tests of fuzz
+# Fuzz targets: tests/fuzz_<t>.c has LLVMFuzzerTestOneInput, tests/corpus/<t>/ at least one file.
+# One line adds one, below its room's name: FUZZ_TARGETS += tests/fuzz_<t>
+# `make check` replays the corpus; configured with CC=clang --enable-fuzzing --enable-sanitizers,
+# `make fuzz FUZZ_SECONDS=60` runs each with libFuzzer.
+FUZZ_TARGETS =
+# core
+# parent
+# ledger
+# hsm
+# api
+# client
+
+# A target that needs more than src/libdcsign.a and libcrypto also says in its room's .mk:
+#   tests_fuzz_<t>_SOURCES = tests/fuzz_<t>.c <further sources>
+#   tests_fuzz_<t>_LDADD = $(FUZZ_LINK) <further libraries>
+if FUZZING
+FUZZ_LINK = src/libdcsign.a $(CRYPTO_LIBS) $(FUZZ_LDFLAGS)
+else
+FUZZ_LINK = tests/libfuzzmain.a src/libdcsign.a $(CRYPTO_LIBS)
+check_LIBRARIES += tests/libfuzzmain.a
+tests_libfuzzmain_a_SOURCES = tests/fuzz_main.c
+UNIT_TESTS += $(FUZZ_TARGETS)
+endif
+# Programs that name no libraries of their own are fuzz targets.
+LDADD = $(FUZZ_LINK)
+
+check_PROGRAMS += $(FUZZ_TARGETS)
+EXTRA_DIST += tests/corpus tests/fuzz_main.c
+
+FUZZ_SECONDS = 60
+# What libFuzzer finds new lies in fuzz-corpus/<t>/ of the build folder, what it breaks as crash-*.
+fuzz: $(FUZZ_TARGETS)
+	@set -e; for f in $(FUZZ_TARGETS); do \
+		t=$${f#tests/fuzz_}; mkdir -p fuzz-corpus/$$t; echo "fuzz $$t, $(FUZZ_SECONDS) s"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=fuzz-corpus/crash-$$t- \
+			fuzz-corpus/$$t $(srcdir)/tests/corpus/$$t; \
+	done
+.PHONY: fuzz
