@@ -1,1 +1,453 @@
 #include "buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const uint8_t nothing[1];
+
+/* Room for `more` octets and one NUL. The old memory is wiped: it may hold a secret. */
+static bool make_room(struct buf *b, size_t more)
+{
+	if (b->err != ERR_OK)
+		return false;
+	if (b->len > b->max || more > b->max - b->len || b->max == SIZE_MAX) {
+		b->err = ERR_NO_ROOM;
+		return false;
+	}
+	size_t need = b->len + more + 1;
+	if (need <= b->size)
+		return true;
+
+	size_t size = need < 64 ? 64 : need;
+	if (b->size <= SIZE_MAX / 2 && size < b->size * 2)
+		size = b->size * 2;
+	if (size > b->max + 1)
+		size = b->max + 1;
+	uint8_t *octets = malloc(size);
+	if (octets == NULL) {
+		b->err = ERR_NOMEM;
+		return false;
+	}
+	if (b->len > 0)
+		memcpy(octets, b->octets, b->len);
+	if (b->octets != NULL)
+		explicit_bzero(b->octets, b->size);
+	free(b->octets);
+	b->octets = octets;
+	b->size = size;
+	return true;
+}
+
+void buf_put(struct buf *b, const void *octets, size_t len)
+{
+	if (!make_room(b, len) || len == 0)
+		return;
+	memcpy(b->octets + b->len, octets, len);
+	b->len += len;
+}
+
+static void put_integer(struct buf *b, uint64_t v, unsigned octets)
+{
+	uint8_t out[8];
+
+	for (unsigned i = 0; i < octets; i++)
+		out[i] = (uint8_t)(v >> (8 * (octets - 1 - i)));
+	buf_put(b, out, octets);
+}
+
+void buf_u8(struct buf *b, uint8_t v)
+{
+	put_integer(b, v, 1);
+}
+
+void buf_u16(struct buf *b, uint16_t v)
+{
+	put_integer(b, v, 2);
+}
+
+void buf_u24(struct buf *b, uint32_t v)
+{
+	if (v >> 24 != 0 && b->err == ERR_OK)
+		b->err = ERR_NO_ROOM;
+	put_integer(b, v, 3);
+}
+
+void buf_u32(struct buf *b, uint32_t v)
+{
+	put_integer(b, v, 4);
+}
+
+void buf_u64(struct buf *b, uint64_t v)
+{
+	put_integer(b, v, 8);
+}
+
+void buf_vec(struct buf *b, const void *octets, size_t len)
+{
+	if (len > UINT32_MAX && b->err == ERR_OK)
+		b->err = ERR_NO_ROOM;
+	buf_u32(b, (uint32_t)len);
+	buf_put(b, octets, len);
+}
+
+void buf_str(struct buf *b, const char *s)
+{
+	buf_vec(b, s, s == NULL ? 0 : strlen(s));
+}
+
+void buf_text(struct buf *b, const char *s)
+{
+	buf_put(b, s, strlen(s));
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap, again;
+
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	int n = vsnprintf(NULL, 0, fmt, ap);
+	if (n < 0 && b->err == ERR_OK)
+		b->err = ERR_NO_ROOM;
+	if (n >= 0 && make_room(b, (size_t)n)) {
+		vsnprintf((char *)b->octets + b->len, (size_t)n + 1, fmt, again);
+		b->len += (size_t)n;
+	}
+	va_end(again);
+	va_end(ap);
+}
+
+void buf_hex(struct buf *b, const void *octets, size_t len)
+{
+	const uint8_t *in = octets;
+
+	if (len > SIZE_MAX / 2 && b->err == ERR_OK)
+		b->err = ERR_NO_ROOM;
+	if (!make_room(b, 2 * len) || len == 0)
+		return;
+	hex_encode((char *)b->octets + b->len, in, len);
+	b->len += 2 * len;
+}
+
+static const char base64_digits[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void buf_base64(struct buf *b, const void *octets, size_t len)
+{
+	const uint8_t *in = octets;
+
+	if (len > SIZE_MAX / 2 && b->err == ERR_OK)
+		b->err = ERR_NO_ROOM;
+	if (!make_room(b, (len + 2) / 3 * 4))
+		return;
+	for (size_t i = 0; i < len; i += 3) {
+		size_t n = len - i < 3 ? len - i : 3;
+		uint32_t v = (uint32_t)in[i] << 16;
+		if (n > 1)
+			v |= (uint32_t)in[i + 1] << 8;
+		if (n > 2)
+			v |= in[i + 2];
+		uint8_t *out = b->octets + b->len;
+		out[0] = (uint8_t)base64_digits[v >> 18];
+		out[1] = (uint8_t)base64_digits[v >> 12 & 63];
+		out[2] = n > 1 ? (uint8_t)base64_digits[v >> 6 & 63] : '=';
+		out[3] = n > 2 ? (uint8_t)base64_digits[v & 63] : '=';
+		b->len += 4;
+	}
+}
+
+const char *buf_cstr(struct buf *b)
+{
+	if (!make_room(b, 0))
+		return NULL;
+	b->octets[b->len] = '\0';
+	return (const char *)b->octets;
+}
+
+void buf_reset(struct buf *b)
+{
+	b->len = 0;
+	b->err = ERR_OK;
+}
+
+void buf_free(struct buf *b)
+{
+	free(b->octets);
+	b->octets = NULL;
+	b->size = 0;
+	buf_reset(b);
+}
+
+void buf_wipe(struct buf *b)
+{
+	if (b->octets != NULL)
+		explicit_bzero(b->octets, b->size);
+	buf_free(b);
+}
+
+void reader_init(struct reader *r, const void *octets, size_t len)
+{
+	r->at = len > 0 ? octets : nothing;
+	r->left = len;
+	r->failed = false;
+}
+
+const uint8_t *reader_take(struct reader *r, size_t len)
+{
+	if (r->failed || len > r->left) {
+		r->failed = true;
+		r->left = 0;
+		return NULL;
+	}
+	const uint8_t *at = r->at;
+	r->at += len;
+	r->left -= len;
+	return at;
+}
+
+static uint64_t take_integer(struct reader *r, unsigned octets)
+{
+	const uint8_t *at = reader_take(r, octets);
+	uint64_t v = 0;
+
+	for (unsigned i = 0; at != NULL && i < octets; i++)
+		v = v << 8 | at[i];
+	return v;
+}
+
+uint8_t reader_u8(struct reader *r)
+{
+	return (uint8_t)take_integer(r, 1);
+}
+
+uint16_t reader_u16(struct reader *r)
+{
+	return (uint16_t)take_integer(r, 2);
+}
+
+uint32_t reader_u24(struct reader *r)
+{
+	return (uint32_t)take_integer(r, 3);
+}
+
+uint32_t reader_u32(struct reader *r)
+{
+	return (uint32_t)take_integer(r, 4);
+}
+
+uint64_t reader_u64(struct reader *r)
+{
+	return take_integer(r, 8);
+}
+
+const uint8_t *reader_vec(struct reader *r, size_t *len, size_t max)
+{
+	size_t n = reader_u32(r);
+
+	if (n > max) {
+		r->failed = true;
+		r->left = 0;
+	}
+	const uint8_t *at = reader_take(r, n);
+	*len = at == NULL ? 0 : n;
+	return at;
+}
+
+void reader_str(struct reader *r, char *text, size_t size)
+{
+	size_t len;
+	const uint8_t *at = reader_vec(r, &len, size - 1);
+
+	text[0] = '\0';
+	if (at == NULL)
+		return;
+	if (memchr(at, '\0', len) != NULL) {
+		r->failed = true;
+		r->left = 0;
+		return;
+	}
+	memcpy(text, at, len);
+	text[len] = '\0';
+}
+
+void reader_fixed(struct reader *r, void *out, size_t len)
+{
+	size_t n;
+	const uint8_t *at = reader_vec(r, &n, len);
+
+	if (at != NULL && n == len) {
+		memcpy(out, at, len);
+		return;
+	}
+	memset(out, 0, len);
+	r->failed = true;
+	r->left = 0;
+}
+
+bool reader_done(const struct reader *r)
+{
+	return !r->failed && r->left == 0;
+}
+
+static int base64_value(char c)
+{
+	const char *at = c == '\0' ? NULL : strchr(base64_digits, c);
+
+	return at == NULL ? -1 : (int)(at - base64_digits);
+}
+
+/* Four characters with `pad` of them '='. */
+static bool base64_group(const char *in, unsigned pad, uint32_t *v)
+{
+	*v = 0;
+	for (unsigned i = 0; i < 4 - pad; i++) {
+		int digit = base64_value(in[i]);
+		if (digit < 0)
+			return false;
+		*v |= (uint32_t)digit << (18 - 6 * i);
+	}
+	/* the bits that no octet takes must be zero, or one value would have several forms */
+	return (*v & ((1U << (8 * pad)) - 1)) == 0;
+}
+
+enum err base64_decode(struct buf *out, const char *text, size_t len)
+{
+	if (len % 4 != 0)
+		return ERR_FORMAT;
+	for (size_t i = 0; i < len; i += 4) {
+		bool last = i + 4 == len;
+		unsigned pad = last && text[i + 3] == '=' ? (text[i + 2] == '=' ? 2 : 1) : 0;
+		uint32_t v;
+		if (!base64_group(text + i, pad, &v))
+			return ERR_FORMAT;
+		uint8_t octets[3] = {(uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v};
+		buf_put(out, octets, 3 - pad);
+	}
+	return out->err;
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+bool hex_decode(uint8_t *out, size_t len, const char *text)
+{
+	for (size_t i = 0; i < len; i++) {
+		int high = hex_value(text[2 * i]);
+		int low = high < 0 ? -1 : hex_value(text[2 * i + 1]);
+		if (low < 0)
+			return false;
+		out[i] = (uint8_t)(high << 4 | low);
+	}
+	return text[2 * len] == '\0';
+}
+
+void hex_encode(char *text, const uint8_t *octets, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		text[2 * i] = digits[octets[i] >> 4];
+		text[2 * i + 1] = digits[octets[i] & 15];
+	}
+	text[2 * len] = '\0';
+}
+
+void time_text(char text[21], int64_t t)
+{
+	const int64_t end_of_9999 = INT64_C(253402300799);
+	struct tm tm;
+	time_t seconds = (time_t)t;
+
+	if (t < 0 || t > end_of_9999 || gmtime_r(&seconds, &tm) == NULL ||
+		strftime(text, 21, "%Y-%m-%dT%H:%M:%SZ", &tm) != 20)
+		memcpy(text, "out-of-range", sizeof "out-of-range");
+}
+
+static int digits_value(const char *text, unsigned n)
+{
+	int v = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return -1;
+		v = 10 * v + (text[i] - '0');
+	}
+	return v;
+}
+
+bool time_parse(const char *text, int64_t *t)
+{
+	char again[21];
+
+	if (strnlen(text, 21) != 20)
+		return false;
+	struct tm tm = {
+		.tm_year = digits_value(text, 4) - 1900,
+		.tm_mon = digits_value(text + 5, 2) - 1,
+		.tm_mday = digits_value(text + 8, 2),
+		.tm_hour = digits_value(text + 11, 2),
+		.tm_min = digits_value(text + 14, 2),
+		.tm_sec = digits_value(text + 17, 2),
+	};
+	int64_t value = timegm(&tm);
+	/* timegm turns 30 February into 1 March: what does not read back was no time */
+	time_text(again, value);
+	if (strcmp(again, text) != 0)
+		return false;
+	*t = value;
+	return true;
+}
+
+bool name_valid(const char *s)
+{
+	size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+	return s[len] == '\0' && len > 0 && len < NAME_SIZE;
+}
+
+/* Octets of the sequence that starts here, 0 when it is none (RFC 3629 section 4). */
+static size_t utf8_sequence(const uint8_t *s, size_t left)
+{
+	uint8_t low = 0x80, high = 0xbf;
+	size_t n;
+
+	if (s[0] < 0x80)
+		return s[0] == 0 ? 0 : 1;
+	if (s[0] < 0xc2 || s[0] > 0xf4)
+		return 0;
+	n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	if (s[0] == 0xe0)
+		low = 0xa0;
+	else if (s[0] == 0xed)
+		high = 0x9f;
+	else if (s[0] == 0xf0)
+		low = 0x90;
+	else if (s[0] == 0xf4)
+		high = 0x8f;
+	if (left < n || s[1] < low || s[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+bool utf8_valid(const uint8_t *s, size_t len)
+{
+	while (len > 0) {
+		size_t n = utf8_sequence(s, len);
+		if (n == 0)
+			return false;
+		s += n;
+		len -= n;
+	}
+	return true;
+}

@@ -1,1 +1,62 @@
 #include "digest.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+size_t digest_size(enum digest d)
+{
+	static const size_t sizes[] = {
+		[DIGEST_NONE] = 0,
+		[DIGEST_SHA256] = 32,
+		[DIGEST_SHA384] = 48,
+		[DIGEST_SHA512] = 64,
+	};
+
+	return sizes[d];
+}
+
+static const EVP_MD *implementation(enum digest d)
+{
+	switch (d) {
+	case DIGEST_SHA256:
+		return EVP_sha256();
+	case DIGEST_SHA384:
+		return EVP_sha384();
+	case DIGEST_SHA512:
+		return EVP_sha512();
+	case DIGEST_NONE:
+		break;
+	}
+	abort();
+}
+
+size_t digest_compute(enum digest d, const void *octets, size_t len, uint8_t out[DIGEST_MAX])
+{
+	unsigned written = 0;
+
+	if (EVP_Digest(octets, len, out, &written, implementation(d), NULL) != 1 ||
+		written != digest_size(d))
+		abort();
+	return written;
+}
+
+void sha256(const void *octets, size_t len, uint8_t out[SHA256_SIZE])
+{
+	const struct digest_part whole = {octets, len};
+
+	sha256_parts(&whole, 1, out);
+}
+
+void sha256_parts(const struct digest_part *parts, size_t n, uint8_t out[SHA256_SIZE])
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+	if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+		abort();
+	for (size_t i = 0; i < n; i++)
+		if (EVP_DigestUpdate(ctx, parts[i].octets, parts[i].len) != 1)
+			abort();
+	if (EVP_DigestFinal_ex(ctx, out, NULL) != 1)
+		abort();
+	EVP_MD_CTX_free(ctx);
+}
