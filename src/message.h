@@ -2,7 +2,13 @@
  * The messages between the processes: one SOCK_SEQPACKET datagram each, at most MSG_MAX octets, big
  * endian. Requests are even, answers odd. Encoders append to a buf, decoders borrow from the octets
  * that were received; a decoder takes a message whole (unknown values, anything left over:
- * ERR_FORMAT), and whoever gets a malformed one ends itself: its peer is broken or hostile.
+ * ERR_FORMAT), and whoever gets a malformed one ends itself: its peer is broken or hostile. An
+ * encoder holds the same limits and sets the buf's err to ERR_FORMAT instead of sending what would
+ * end its peer; texts for people that are not UTF-8 go out with '?' for what is not ASCII. Decoders
+ * write only what the message has: the big structures need not be cleared before.
+ *
+ * Limits that the types do not show: names as name_valid, ids 32 lowercase hex digits, serials
+ * lowercase hex, peer, chain and idempotency visible ASCII, details UTF-8.
  *
  * Absent on purpose: sign-these-octets, load-key, a time of day, a mechanism, a handle.
  */
@@ -75,7 +81,7 @@ enum err msg_hello_answer_read(struct msg_hello_answer *m, struct reader *r);
  * api "listen", "monitor", "tls_key" (PEM file); for ledger "lock". */
 #define LABEL_SIZE 32
 struct msg_config {
-	uint8_t count; /* 1..MSG_FDS */
+	uint16_t count; /* 1..MSG_FDS */
 	char label[MSG_FDS][LABEL_SIZE];
 };
 void msg_config_write(struct buf *out, const struct msg_config *m);
@@ -101,9 +107,9 @@ struct msg_issue_item {
 	uint8_t proof;	    /* enum msg_proof */
 	struct octets spki; /* DER, 1..8192 octets */
 	uint8_t term;	    /* enum policy_term */
-	int64_t term_value; /* seconds: a lifetime or a not_after */
+	int64_t term_value; /* seconds: a lifetime or a not_after; not sent for TERM_DEFAULT */
 	uint8_t has_not_before;
-	int64_t not_before;
+	int64_t not_before;		    /* sent only when there is one; else reads as 0 */
 	struct octets reference;	    /* UTF-8, 0..REFERENCE_MAX */
 	char idempotency[IDEMPOTENCY_SIZE]; /* "" when none */
 };
@@ -130,7 +136,8 @@ void msg_issue_item_write(struct buf *out, const struct msg_issue_item *m);
 #define GRANT_DRY_RUN	 4u /* nothing was signed: id, dc and the ledger's members are empty */
 
 struct msg_grant {		/* answer to one item */
-	struct refusal refusal; /* err == ERR_OK: granted, what follows holds */
+	struct refusal refusal; /* err == ERR_OK: granted, what follows holds; else it is not sent
+				   and reads as zeros */
 	char id[ID_SIZE];
 	uint8_t role;
 	uint16_t scheme;    /* dc_cert_verify_algorithm */
