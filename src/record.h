@@ -103,17 +103,18 @@ const char *record_type_name(enum record_type type); /* "AUTHORISED", "KEY-PROVE
 struct octets octets_text(const char *s);	     /* borrowed; NULL = absent */
 struct octets octets_of(const void *at, size_t len);
 
-/* What APPEND carries: everything but chain and idx. ERR_FORMAT when a member that the type must
- * have is missing, or one that it can't have is there. Appends. */
+/* What APPEND carries. chain, idx and config, which the ledger process sets, may be there or not
+ * (they are in the records that it answers with); ERR_FORMAT when another member that the type must
+ * have is missing, one that it can't have is there, or a value is not of its kind. Appends. */
 enum err record_encode(struct buf *out, const struct record *r);
 enum err record_decode(struct record *r, const uint8_t *octets, size_t len);
 
-/* The canonical JSON with chain and idx: the leaf's octets. Texts that are not UTF-8: ERR_FORMAT.
- * Appends. */
+/* The canonical JSON with chain and idx: the leaf's octets. ERR_FORMAT as in record_encode,
+ * ERR_NO_ROOM over RECORD_MAX. Appends. */
 enum err record_write(struct buf *out, const struct record *r);
 /*
- * Takes exactly what record_write makes, nothing else (ERR_FORMAT). Decoded texts, hex and base64
- * live in *store, which the caller empties and keeps as long as *r.
+ * Takes exactly what record_write makes, nothing else (ERR_FORMAT). What the record holds lives in
+ * *store (a limit of RECORD_MAX is enough), which must be empty and is kept as long as *r.
  */
 enum err record_parse(struct record *r, struct buf *store, const char *json, size_t len);
 
