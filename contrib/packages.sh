@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs what Debian 12 needs to build and try dcsign, and with the argument `check` also what its
+# tests need. Says what it does; does nothing when everything is there or DCSIGN_SKIP_INSTALL=1.
+set -eu
+
+build='gcc libc6-dev make autoconf automake autoconf-archive pkg-config
+	libssl-dev libconfuse-dev libjansson-dev libmicrohttpd-dev libgnutls28-dev libp11-dev
+	libp11-kit-dev libsqlite3-dev libcurl4-openssl-dev'
+try='softhsm2 openssl curl ca-certificates libnss3-tools android-libboringssl-dev'
+check='check clang libclang-rt-14-dev clang-format opensc opensc-pkcs11 python3-minimal
+	python3-cryptography xz-utils'
+
+case "${1-}" in
+'') wanted="$build $try" ;;
+check) wanted="$build $try $check" ;;
+*)
+	echo "usage: sh contrib/packages.sh [check]" >&2
+	exit 2
+	;;
+esac
+
+if [ "${DCSIGN_SKIP_INSTALL-}" = 1 ]; then
+	echo "packages: DCSIGN_SKIP_INSTALL=1, so none are installed"
+	exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "packages: no apt-get here: install the counterparts of these yourself, then set" >&2
+	echo "DCSIGN_SKIP_INSTALL=1:" $wanted >&2
+	exit 1
+fi
+
+missing=
+for p in $wanted; do
+	case "$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null)" in
+	*'ok installed') ;;
+	*) missing="$missing $p" ;;
+	esac
+done
+if [ -z "$missing" ]; then
+	echo "packages: all there"
+	exit 0
+fi
+
+sudo=
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "packages: run as root or with sudo, or install these and set DCSIGN_SKIP_INSTALL=1:$missing" >&2
+		exit 1
+	fi
+	sudo=sudo
+fi
+echo "packages: installing$missing"
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing
