@@ -53,7 +53,8 @@ struct policy_grant {
 /*
  * With P = min(max_lifetime, DC_MAX_VALID - clock_skew), NB/NA the certificate's bounds:
  * refuses unless NB <= now < NA; role and scheme allowed; possession where required;
- * L = lifetime | not_after - (not_before or now) | P, min_lifetime <= L <= P;
+ * L = lifetime | not_after - (not_before or now) | the longest that the rest allows: P, less what a
+ * later not_before takes of it; min_lifetime <= L <= P;
  * not_before within [now - clock_skew, now + max_start_ahead]; E = (not_before or now) + L;
  * now + min_lifetime <= E <= now + P; E < NA (never clamped); 1 <= E - NB <= 2^32 - 1.
  * All in int64 seconds without overflow for any input. Each refusal names the request's member
