@@ -15,7 +15,7 @@ src_libdcsign_a_SOURCES = \
 	src/message.c src/message.h \
 	src/record.c src/record.h \
 	src/merkle.c src/merkle.h \
-	src/config.c src/config.h \
+	src/config.c src/config.h src/config_codec.c src/config_json.c \
 	src/channel.c src/channel.h \
 	src/sandbox.c src/sandbox.h \
 	src/child.c src/child.h
