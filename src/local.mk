@@ -10,7 +10,7 @@ src_libdcsign_a_SOURCES = \
 	src/spki.c src/spki.h \
 	src/pubkey.c src/pubkey.h \
 	src/dc.c src/dc.h \
-	src/certificate.c src/certificate.h \
+	src/certificate.c src/certificate_rules.c src/certificate.h \
 	src/policy.c src/policy.h \
 	src/message.c src/message.h \
 	src/record.c src/record.h \

@@ -1,1 +1,406 @@
 #include "pubkey.h"
+
+#include <openssl/bn.h>
+#include <openssl/crypto.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#define SMALL_FACTOR_LIMIT 752
+#define ROCA_PRIME_LIMIT   167
+
+/* How libcrypto calls a type. */
+static const struct family {
+	enum key_type key;
+	int type;
+	int curve;
+	size_t order; /* octets of the group order; 0: not ECDSA */
+} families[] = {
+	{KEY_EC_P256, EVP_PKEY_EC, NID_X9_62_prime256v1, 32},
+	{KEY_EC_P384, EVP_PKEY_EC, NID_secp384r1, 48},
+	{KEY_EC_P521, EVP_PKEY_EC, NID_secp521r1, 66},
+	{KEY_BP256, EVP_PKEY_EC, NID_brainpoolP256r1, 32},
+	{KEY_BP384, EVP_PKEY_EC, NID_brainpoolP384r1, 48},
+	{KEY_BP512, EVP_PKEY_EC, NID_brainpoolP512r1, 64},
+	{KEY_ED25519, EVP_PKEY_ED25519, NID_undef, 0},
+	{KEY_ED448, EVP_PKEY_ED448, NID_undef, 0},
+	{KEY_RSA, EVP_PKEY_RSA, NID_undef, 0},
+	{KEY_RSA_PSS, EVP_PKEY_RSA_PSS, NID_undef, 0},
+};
+
+static const struct family *family_of(enum key_type key)
+{
+	for (unsigned i = 0; i < sizeof families / sizeof *families; i++)
+		if (families[i].key == key)
+			return &families[i];
+	return NULL;
+}
+
+static bool key_is(EVP_PKEY *key, enum key_type type)
+{
+	const struct family *f = family_of(type);
+	char group[64];
+
+	if (f == NULL || key == NULL || EVP_PKEY_get_base_id(key) != f->type)
+		return false;
+	if (f->curve == NID_undef)
+		return true;
+	return EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1 &&
+	       OBJ_txt2nid(group) == f->curve;
+}
+
+EVP_PKEY *pubkey_load(const struct spki *spki)
+{
+	const uint8_t *at = spki->octets;
+	EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)spki->len);
+
+	if (key != NULL && (at != spki->octets + spki->len || !key_is(key, spki->key))) {
+		EVP_PKEY_free(key);
+		key = NULL;
+	}
+	ERR_clear_error();
+	return key;
+}
+
+static enum err check_ec(const struct spki *spki)
+{
+	EVP_PKEY *key = pubkey_load(spki);
+	EVP_PKEY_CTX *ctx = key == NULL ? NULL : EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	enum err e = ERR_SPKI_INVALID;
+
+	if (ctx != NULL && EVP_PKEY_public_check_quick(ctx) == 1)
+		e = ERR_OK;
+	EVP_PKEY_CTX_free(ctx);
+	EVP_PKEY_free(key);
+	ERR_clear_error();
+	return e;
+}
+
+/* Edwards curves a x^2 + y^2 = 1 + d x^2 y^2 of RFC 8032 sections 5.1 and 5.2. */
+static const struct edwards {
+	enum key_type key;
+	const char *p, *d;
+	bool a_negative; /* a = -1, else 1 */
+} edwards_curves[] = {
+	{KEY_ED25519, "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed",
+		"52036cee2b6ffe738cc740797779e89800700a4d4141d8ab75eb4dca135978a3", true},
+	{KEY_ED448,
+		"fffffffffffffffffffffffffffffffffffffffffffffffffffffffe"
+		"ffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+		"fffffffffffffffffffffffffffffffffffffffffffffffffffffffe"
+		"ffffffffffffffffffffffffffffffffffffffffffffffffffff6756",
+		false},
+};
+
+/*
+ * On the curve x^2 = w / z with w = 1 - y^2 and z = a - d y^2. y is that of a point when w / z,
+ * thus also w z, is a square. The points of low order have y = 0 or y = +-1, or double to y = 0,
+ * which is to say y^2 = a x^2, y^2 z = a w. An encoding with y >= p or x = 0 is refused with them:
+ * x = 0 is y = +-1.
+ */
+static enum err judge_edwards(const struct edwards *curve, BIGNUM *y, BN_CTX *ctx)
+{
+	BIGNUM *p = BN_CTX_get(ctx), *d = BN_CTX_get(ctx), *y2 = BN_CTX_get(ctx);
+	BIGNUM *w = BN_CTX_get(ctx), *z = BN_CTX_get(ctx), *t = BN_CTX_get(ctx);
+
+	if (t == NULL || BN_hex2bn(&p, curve->p) == 0 || BN_hex2bn(&d, curve->d) == 0)
+		return ERR_CRYPTO;
+	if (BN_cmp(y, p) >= 0)
+		return ERR_SPKI_INVALID;
+	if (!BN_mod_sqr(y2, y, p, ctx) || !BN_mod_sub(w, BN_value_one(), y2, p, ctx) ||
+		!BN_mod_mul(z, d, y2, p, ctx) || !BN_copy(t, BN_value_one()) ||
+		!(curve->a_negative ? BN_mod_add(z, z, t, p, ctx) && BN_mod_sub(z, p, z, p, ctx)
+				    : BN_mod_sub(z, t, z, p, ctx)))
+		return ERR_CRYPTO;
+
+	if (BN_is_zero(y) || BN_is_zero(w) || BN_is_zero(z))
+		return ERR_SPKI_INVALID;
+	if (!BN_mod_mul(t, w, z, p, ctx))
+		return ERR_CRYPTO;
+	if (BN_kronecker(t, p, ctx) != 1)
+		return ERR_SPKI_INVALID;
+	if (!BN_mod_mul(t, y2, z, p, ctx) || (curve->a_negative && !BN_sub(w, p, w)))
+		return ERR_CRYPTO;
+	return BN_cmp(t, w) == 0 ? ERR_SPKI_INVALID : ERR_OK;
+}
+
+static enum err check_edwards(const struct spki *spki)
+{
+	const struct edwards *curve = &edwards_curves[spki->key == KEY_ED25519 ? 0 : 1];
+	uint8_t octets[57];
+	BN_CTX *ctx = BN_CTX_new();
+	enum err e = ERR_CRYPTO;
+
+	memcpy(octets, spki->point, spki->point_len);
+	octets[spki->point_len - 1] &= 0x7f; /* the sign of x */
+	if (ctx != NULL) {
+		BN_CTX_start(ctx);
+		BIGNUM *y = BN_CTX_get(ctx);
+		if (y != NULL && BN_lebin2bn(octets, (int)spki->point_len, y) != NULL)
+			e = judge_edwards(curve, y, ctx);
+		BN_CTX_end(ctx);
+	}
+	BN_CTX_free(ctx);
+	ERR_clear_error();
+	return e;
+}
+
+static bool is_prime(unsigned n)
+{
+	for (unsigned i = 2; i * i <= n; i++)
+		if (n % i == 0)
+			return false;
+	return n >= 2;
+}
+
+/* Whether n is a power of 65537 modulo this prime. */
+static bool is_power(unsigned n, unsigned prime)
+{
+	unsigned power = 1;
+
+	do {
+		if (power == n)
+			return true;
+		power = power * (65537 % prime) % prime;
+	} while (power != 1);
+	return false;
+}
+
+/*
+ * No factor below the limit; and not the fingerprint of CVE-2017-15361 ("ROCA"): primes of that
+ * generator are powers of 65537 modulo every small prime, so their product is too, and a modulus
+ * made otherwise is so by chance once in 2^50 times or less.
+ */
+static enum err check_rsa(const struct spki *spki)
+{
+	BIGNUM *n = BN_bin2bn(spki->modulus, (int)spki->modulus_len, NULL);
+	bool fingerprint = true;
+	enum err e = ERR_OK;
+
+	if (n == NULL)
+		return ERR_CRYPTO;
+	for (unsigned prime = 2; prime < SMALL_FACTOR_LIMIT; prime++) {
+		if (!is_prime(prime))
+			continue;
+		unsigned rest = (unsigned)BN_mod_word(n, prime);
+		if (rest == 0)
+			e = ERR_SPKI_WEAK;
+		if (prime > 2 && prime <= ROCA_PRIME_LIMIT && !is_power(rest, prime))
+			fingerprint = false;
+	}
+	BN_free(n);
+	return fingerprint ? ERR_SPKI_WEAK : e;
+}
+
+enum err pubkey_check(const struct spki *spki)
+{
+	const struct family *f = family_of(spki->key);
+
+	if (f == NULL)
+		return ERR_OK;
+	if (f->type == EVP_PKEY_EC)
+		return check_ec(spki);
+	if (f->type == EVP_PKEY_ED25519 || f->type == EVP_PKEY_ED448)
+		return check_edwards(spki);
+	return check_rsa(spki);
+}
+
+static const EVP_MD *scheme_md(const struct scheme *scheme)
+{
+	switch (scheme->digest) {
+	case DIGEST_SHA256:
+		return EVP_sha256();
+	case DIGEST_SHA384:
+		return EVP_sha384();
+	case DIGEST_SHA512:
+		return EVP_sha512();
+	case DIGEST_NONE:
+		break;
+	}
+	return NULL;
+}
+
+static bool is_rsa(const struct scheme *scheme)
+{
+	return scheme->key == KEY_RSA || scheme->key == KEY_RSA_PSS;
+}
+
+enum err pubkey_verify(EVP_PKEY *key, const struct scheme *scheme, const uint8_t *message,
+	size_t message_len, const uint8_t *signature, size_t signature_len)
+{
+	EVP_PKEY_CTX *parameters = NULL;
+	EVP_MD_CTX *ctx = NULL;
+	enum err e = ERR_DC_ALGORITHM;
+
+	if (!key_is(key, scheme->key))
+		return ERR_DC_ALGORITHM;
+	ctx = EVP_MD_CTX_new();
+	if (ctx == NULL) {
+		e = ERR_CRYPTO;
+		goto out;
+	}
+	/* fails for an RSASSA-PSS key that is bound to another digest */
+	if (EVP_DigestVerifyInit(ctx, &parameters, scheme_md(scheme), NULL, key) != 1)
+		goto out;
+	if (is_rsa(scheme) &&
+		(EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) != 1 ||
+			EVP_PKEY_CTX_set_rsa_mgf1_md(parameters, scheme_md(scheme)) != 1 ||
+			EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) != 1))
+		goto out;
+	e = ERR_DC_SIGNATURE;
+	if (EVP_DigestVerify(ctx, signature, signature_len, message, message_len) == 1)
+		e = ERR_OK;
+out:
+	EVP_MD_CTX_free(ctx);
+	ERR_clear_error();
+	return e;
+}
+
+/* The digest of an RSASSA-PSS signature's AlgorithmIdentifier; SHA-1 where none is named. */
+static int pss_digest(const X509_ALGOR *algorithm)
+{
+	const ASN1_OBJECT *oid = NULL;
+	const void *value;
+	int kind, nid = NID_sha1;
+
+	X509_ALGOR_get0(NULL, &kind, &value, algorithm);
+	if (kind != V_ASN1_SEQUENCE)
+		return NID_undef;
+	const ASN1_STRING *text = value;
+	const uint8_t *at = ASN1_STRING_get0_data(text);
+	RSA_PSS_PARAMS *params = d2i_RSA_PSS_PARAMS(NULL, &at, ASN1_STRING_length(text));
+	if (params == NULL)
+		return NID_undef;
+	if (params->hashAlgorithm != NULL) {
+		X509_ALGOR_get0(&oid, NULL, NULL, params->hashAlgorithm);
+		nid = OBJ_obj2nid(oid);
+	}
+	RSA_PSS_PARAMS_free(params);
+	return nid;
+}
+
+static bool signature_strong(const X509_REQ *request)
+{
+	static const int strong[] = {NID_sha256, NID_sha384, NID_sha512};
+	const X509_ALGOR *algorithm;
+	const ASN1_OBJECT *oid;
+	int digest = NID_undef, type = NID_undef;
+
+	X509_REQ_get0_signature(request, NULL, &algorithm);
+	X509_ALGOR_get0(&oid, NULL, NULL, algorithm);
+	if (OBJ_find_sigid_algs(OBJ_obj2nid(oid), &digest, &type) != 1)
+		return false;
+	if (type == NID_ED25519 || type == NID_ED448)
+		return true;
+	if (type == NID_rsassaPss)
+		digest = pss_digest(algorithm);
+	for (unsigned i = 0; i < sizeof strong / sizeof *strong; i++)
+		if (digest == strong[i])
+			return true;
+	return false;
+}
+
+/* DER, and nothing behind it: taken apart and put together again it is the same. */
+static X509_REQ *read_request(const uint8_t *der, size_t len)
+{
+	const uint8_t *at = der;
+	X509_REQ *request = d2i_X509_REQ(NULL, &at, (long)len);
+	uint8_t *inner = NULL, *whole = NULL;
+	int whole_len = -1;
+
+	/* the first call drops the kept octets of the inner part, so that the second makes them */
+	if (request != NULL && i2d_re_X509_REQ_tbs(request, &inner) > 0)
+		whole_len = i2d_X509_REQ(request, &whole);
+	if (whole_len < 0 || (size_t)whole_len != len || memcmp(whole, der, len) != 0) {
+		X509_REQ_free(request);
+		request = NULL;
+	}
+	OPENSSL_free(inner);
+	OPENSSL_free(whole);
+	return request;
+}
+
+static enum err verify_request(X509_REQ *request)
+{
+	EVP_PKEY *key = X509_REQ_get0_pubkey(request);
+	ASN1_OBJECT *oid;
+
+	if (X509_REQ_get_version(request) != X509_REQ_VERSION_1)
+		return ERR_PROOF_INVALID;
+	if (key == NULL) {
+		if (X509_PUBKEY_get0_param(
+			    &oid, NULL, NULL, NULL, X509_REQ_get_X509_PUBKEY(request)) == 1 &&
+			EVP_PKEY_asn1_find(NULL, OBJ_obj2nid(oid)) == NULL)
+			return ERR_PROOF_UNSUPPORTED;
+		return ERR_PROOF_INVALID;
+	}
+	return signature_strong(request) && X509_REQ_verify(request, key) == 1 ? ERR_OK
+									       : ERR_PROOF_INVALID;
+}
+
+enum err pubkey_csr(const uint8_t *der, size_t len, struct buf *spki_out)
+{
+	X509_REQ *request = NULL;
+	uint8_t *spki = NULL;
+	enum err e = ERR_PROOF_INVALID;
+
+	if (len == 0 || len > CSR_MAX)
+		return ERR_PROOF_INVALID;
+	request = read_request(der, len);
+	if (request == NULL || (e = verify_request(request)) != ERR_OK)
+		goto out;
+	int spki_len = i2d_X509_PUBKEY(X509_REQ_get_X509_PUBKEY(request), &spki);
+	e = ERR_CRYPTO;
+	if (spki_len <= 0)
+		goto out;
+	buf_put(spki_out, spki, (size_t)spki_len);
+	e = spki_out->err;
+out:
+	OPENSSL_free(spki);
+	X509_REQ_free(request);
+	ERR_clear_error();
+	return e;
+}
+
+static bool in_group(const BIGNUM *v, const EC_GROUP *group)
+{
+	return !BN_is_zero(v) && BN_cmp(v, EC_GROUP_get0_order(group)) < 0;
+}
+
+enum err pubkey_ecdsa_der(enum key_type key, const uint8_t *raw, size_t len, struct buf *out)
+{
+	const struct family *f = family_of(key);
+	uint8_t *der = NULL;
+	BIGNUM *r = NULL, *s = NULL;
+	enum err e = ERR_CRYPTO;
+
+	if (f == NULL || f->order == 0 || len != 2 * f->order)
+		return ERR_LENGTH;
+	EC_GROUP *group = EC_GROUP_new_by_curve_name(f->curve);
+	ECDSA_SIG *signature = ECDSA_SIG_new();
+	r = BN_bin2bn(raw, (int)f->order, NULL);
+	s = BN_bin2bn(raw + f->order, (int)f->order, NULL);
+	if (group == NULL || signature == NULL || r == NULL || s == NULL)
+		goto out;
+	e = ERR_DC_SIGNATURE;
+	if (!in_group(r, group) || !in_group(s, group))
+		goto out;
+	e = ERR_CRYPTO;
+	ECDSA_SIG_set0(signature, r, s);
+	r = s = NULL;
+	int der_len = i2d_ECDSA_SIG(signature, &der);
+	if (der_len <= 0)
+		goto out;
+	buf_put(out, der, (size_t)der_len);
+	e = out->err;
+out:
+	OPENSSL_free(der);
+	BN_free(r);
+	BN_free(s);
+	ECDSA_SIG_free(signature);
+	EC_GROUP_free(group);
+	return e;
+}
