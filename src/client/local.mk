@@ -1,1 +1,22 @@
 # src/client
+bin_PROGRAMS += src/client/dcsign
+noinst_LIBRARIES += src/client/libclient.a
+src_client_libclient_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(CURL_CFLAGS) $(JANSSON_CFLAGS)
+src_client_libclient_a_SOURCES = \
+	src/client/command.h \
+	src/client/tool.c src/client/tool.h \
+	src/client/formats.c src/client/formats.h \
+	src/client/load.c src/client/load.h \
+	src/client/verify.c src/client/verify.h \
+	src/client/keygen.c src/client/keygen.h \
+	src/client/install.c src/client/install.h \
+	src/client/service.c src/client/service.h \
+	src/client/issued.c src/client/issued.h \
+	src/client/body.c src/client/request.c src/client/request.h \
+	src/client/inspect.c \
+	src/client/verdict.c
+src_client_dcsign_SOURCES = src/client/dcsign.c
+src_client_dcsign_LDADD = src/client/libclient.a src/libdcsign.a \
+	$(CURL_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)
+
+dist_man1_MANS = src/client/dcsign.1
