@@ -1,0 +1,260 @@
+#include "token.h"
+
+#include <dlfcn.h>
+#include <libp11.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "counters.h"
+#include "token_private.h"
+
+int64_t
+monotonic_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+enum err
+token_refuse(struct refusal *why, const char *call, CK_RV rv)
+{
+	return refuse(why, ERR_TOKEN, "token", "%s: %s (0x%lx)", call, p11_kit_strerror(rv), rv);
+}
+
+void
+token_set_lost(struct token *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->lost = true;
+	pthread_cond_broadcast(&t->freed);
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool
+token_lost(const struct token *t)
+{
+	struct token *inner = (struct token *)(uintptr_t)t;
+	bool lost;
+
+	pthread_mutex_lock(&inner->lock);
+	lost = t->lost;
+	pthread_mutex_unlock(&inner->lock);
+	return lost;
+}
+
+/* The members of CK_TOKEN_INFO are padded with blanks and have no NUL. */
+static void
+fact(char *text, const CK_UTF8CHAR *padded, size_t len)
+{
+	while (len > 0 && (padded[len - 1] == ' ' || padded[len - 1] == 0))
+		len--;
+	memcpy(text, padded, len);
+	text[len] = '\0';
+}
+
+static void
+facts_take(struct token *t)
+{
+	fact(t->facts.label, t->info.label, sizeof t->info.label);
+	fact(t->facts.serial, t->info.serialNumber, sizeof t->info.serialNumber);
+	fact(t->facts.manufacturer, t->info.manufacturerID, sizeof t->info.manufacturerID);
+	fact(t->facts.model, t->info.model, sizeof t->info.model);
+	t->facts.pin_count_low = (t->info.flags & CKF_USER_PIN_COUNT_LOW) != 0;
+	t->facts.pin_final_try = (t->info.flags & CKF_USER_PIN_FINAL_TRY) != 0;
+	t->facts.pin_locked = (t->info.flags & CKF_USER_PIN_LOCKED) != 0;
+}
+
+const struct token_facts *
+token_facts(const struct token *t)
+{
+	return &t->facts;
+}
+
+static enum err
+module_load(struct token *t, const struct token_spec *spec, struct refusal *why)
+{
+	CK_C_GetFunctionList list;
+	CK_RV rv;
+
+	t->module = dlopen(spec->module, RTLD_NOW | RTLD_LOCAL);
+	if (t->module == NULL)
+		return refuse(why, ERR_TOKEN, "module", "%s", dlerror());
+	*(void **)&list = dlsym(t->module, "C_GetFunctionList");
+	if (list == NULL)
+		return refuse(
+			why, ERR_TOKEN, "module", "%s is not a PKCS#11 module", spec->module);
+	rv = list(&t->p11);
+	if (rv != CKR_OK)
+		return token_refuse(why, "C_GetFunctionList", rv);
+	t->ctx = PKCS11_CTX_new();
+	if (t->ctx == NULL)
+		return refuse(why, ERR_NOMEM, "", "%s", "");
+	if (spec->module_args != NULL)
+		PKCS11_CTX_init_args(t->ctx, spec->module_args);
+	if (PKCS11_CTX_load(t->ctx, spec->module) != 0) {
+		PKCS11_CTX_free(t->ctx);
+		t->ctx = NULL;
+		return refuse(
+			why, ERR_TOKEN, "module", "%s can't be initialised", spec->module);
+	}
+	if (PKCS11_enumerate_slots(t->ctx, &t->slots, &t->slot_count) != 0)
+		return refuse(why, ERR_TOKEN, "module", "%s lists no slots", spec->module);
+	return ERR_OK;
+}
+
+static enum err
+slot_find(struct token *t, const char *text, struct refusal *why)
+{
+	P11KitUri *uri;
+	unsigned found = 0;
+	enum err e = uri_parse(&uri, text, false, why);
+
+	if (e != ERR_OK)
+		return e;
+	for (unsigned i = 0; i < t->slot_count; i++) {
+		CK_SLOT_ID id = PKCS11_get_slotid_from_slot(&t->slots[i]);
+		CK_TOKEN_INFO info;
+
+		if (t->slots[i].token == NULL || t->p11->C_GetTokenInfo(id, &info) != CKR_OK ||
+			!(info.flags & CKF_TOKEN_INITIALIZED) ||
+			!p11_kit_uri_match_token_info(uri, &info))
+			continue;
+		found++;
+		t->slot = &t->slots[i];
+		t->slot_id = id;
+		t->info = info;
+	}
+	p11_kit_uri_free(uri);
+	if (found == 0)
+		return refuse(why, ERR_TOKEN, "uri", "no token matches %s", text);
+	if (found > 1)
+		return refuse(why, ERR_TOKEN, "uri", "%u tokens match %s: add serial=", found, text);
+	facts_take(t);
+	return ERR_OK;
+}
+
+enum err
+token_open(struct token **out, const struct token_spec *spec, struct refusal *why)
+{
+	struct token *t = calloc(1, sizeof *t);
+	pthread_condattr_t monotonic;
+	enum err e;
+	CK_RV rv;
+
+	*out = NULL;
+	if (t == NULL)
+		return refuse(why, ERR_NOMEM, "", "%s", "");
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_mutex_init(&t->keeper_lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->freed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	t->limit = spec->sessions;
+	e = module_load(t, spec, why);
+	if (e == ERR_OK)
+		e = slot_find(t, spec->uri, why);
+	if (e == ERR_OK) {
+		/* The keeper session comes before libp11's login, which would wait for ever when
+		 * no session can be opened (libp11 0.4.12). It also keeps the login alive. */
+		rv = t->p11->C_OpenSession(
+			t->slot_id, CKF_SERIAL_SESSION, NULL, NULL, &t->keeper);
+		if (rv != CKR_OK) {
+			t->keeper = CK_INVALID_HANDLE;
+			e = token_refuse(why, "C_OpenSession", rv);
+		}
+	}
+	if (e == ERR_OK)
+		*out = t;
+	else
+		token_close(t);
+	return e;
+}
+
+enum err
+token_login(struct token *t, const char *pin, bool insist, struct refusal *why)
+{
+	unsigned long rv;
+
+	if (t->facts.pin_locked || t->facts.pin_final_try)
+		return refuse(why, ERR_PIN, "", "the token says that its PIN is %s: no login is tried",
+			t->facts.pin_locked ? "locked" : "at its last try");
+	if (t->facts.pin_count_low && !insist)
+		return refuse(why, ERR_PIN, "",
+			"the token says that a wrong PIN was tried: no login is tried; log in once "
+			"with the right PIN, for example by dcsign keys list");
+	ERR_clear_error();
+	if (PKCS11_login(t->slot, 0, pin) == 0)
+		return ERR_OK;
+	rv = (unsigned long)ERR_GET_REASON(ERR_peek_last_error());
+	ERR_clear_error();
+	if (rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE ||
+		rv == CKR_PIN_LOCKED || rv == CKR_PIN_EXPIRED)
+		return refuse(why, ERR_PIN, "pin", "C_Login: %s (0x%lx)", p11_kit_strerror(rv), rv);
+	return token_refuse(why, "C_Login", rv);
+}
+
+static void
+session_close(struct token_session *s)
+{
+	s->token->p11->C_CloseSession(s->handle);
+	free(s);
+}
+
+void
+token_close(struct token *t)
+{
+	if (t == NULL)
+		return;
+	while (t->idle != NULL) {
+		struct token_session *s = t->idle;
+
+		t->idle = s->next;
+		session_close(s);
+	}
+	if (t->keeper != CK_INVALID_HANDLE)
+		t->p11->C_CloseSession(t->keeper);
+	if (t->slots != NULL)
+		PKCS11_release_all_slots(t->ctx, t->slots, t->slot_count);
+	if (t->ctx != NULL) {
+		PKCS11_CTX_unload(t->ctx);
+		PKCS11_CTX_free(t->ctx);
+	}
+	if (t->module != NULL)
+		dlclose(t->module);
+	pthread_cond_destroy(&t->freed);
+	pthread_mutex_destroy(&t->keeper_lock);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+enum err
+token_probe(struct token *t, struct refusal *why)
+{
+	CK_TOKEN_INFO info;
+	CK_SESSION_INFO session;
+	const char *call = "C_GetTokenInfo";
+	CK_RV rv;
+
+	pthread_mutex_lock(&t->keeper_lock);
+	/* C_GetSessionInfo alone says nothing about a token that went away */
+	rv = t->p11->C_GetTokenInfo(t->slot_id, &info);
+	if (rv == CKR_OK) {
+		call = "C_GetSessionInfo";
+		rv = t->p11->C_GetSessionInfo(t->keeper, &session);
+		if (rv == CKR_OK && session.state != CKS_RO_USER_FUNCTIONS &&
+			session.state != CKS_RW_USER_FUNCTIONS)
+			rv = CKR_USER_NOT_LOGGED_IN;
+	}
+	pthread_mutex_unlock(&t->keeper_lock);
+	if (rv == CKR_OK && memcmp(info.serialNumber, t->info.serialNumber,
+				    sizeof info.serialNumber) != 0)
+		rv = CKR_TOKEN_NOT_PRESENT;
+	if (rv == CKR_OK)
+		return ERR_OK;
+	token_set_lost(t);
+	return token_refuse(why, call, rv);
+}

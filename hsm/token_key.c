@@ -1,0 +1,259 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "token_private.h"
+
+static const uint8_t p256[] = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
+static const uint8_t p384[] = {0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22};
+static const uint8_t p521[] = {0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23};
+static const uint8_t ed25519_name[] = {
+	0x13, 0x0c, 'e', 'd', 'w', 'a', 'r', 'd', 's', '2', '5', '5', '1', '9'};
+static const uint8_t ed25519_oid[] = {0x06, 0x03, 0x2b, 0x65, 0x70};
+
+static const struct token_curve curves[] = {
+	{KEY_EC_P256, CKK_EC, p256, sizeof p256, 64},
+	{KEY_EC_P384, CKK_EC, p384, sizeof p384, 96},
+	{KEY_EC_P521, CKK_EC, p521, sizeof p521, 132},
+	{KEY_ED25519, CKK_EC_EDWARDS, ed25519_name, sizeof ed25519_name, 64},
+	{KEY_ED25519, CKK_EC_EDWARDS, ed25519_oid, sizeof ed25519_oid, 64},
+};
+
+const struct token_curve *
+curve_of_type(enum key_type type)
+{
+	for (size_t i = 0; i < sizeof curves / sizeof *curves; i++)
+		if (curves[i].type == type)
+			return &curves[i];
+	return NULL;
+}
+
+const struct token_curve *
+curve_of_params(CK_KEY_TYPE key_type, const uint8_t *params, size_t len)
+{
+	for (size_t i = 0; i < sizeof curves / sizeof *curves; i++)
+		if (curves[i].key_type == key_type && curves[i].params_len == len &&
+			memcmp(curves[i].params, params, len) == 0)
+			return &curves[i];
+	return NULL;
+}
+
+CK_RV
+attribute_read(struct token *t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, void *value,
+	size_t size, size_t *len)
+{
+	CK_ATTRIBUTE a = {type, value, size};
+	CK_RV rv = t->p11->C_GetAttributeValue(t->keeper, object, &a, 1);
+
+	if (rv == CKR_OK && a.ulValueLen == CK_UNAVAILABLE_INFORMATION)
+		rv = CKR_ATTRIBUTE_TYPE_INVALID;
+	*len = rv == CKR_OK ? a.ulValueLen : 0;
+	return rv;
+}
+
+enum err
+objects_find(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n, CK_OBJECT_HANDLE *out,
+	CK_ULONG max, CK_ULONG *count, struct refusal *why)
+{
+	CK_ULONG got = 1;
+	CK_RV rv = t->p11->C_FindObjectsInit(t->keeper, template, n);
+
+	*count = 0;
+	if (rv != CKR_OK)
+		return token_refuse(why, "C_FindObjectsInit", rv);
+	while (rv == CKR_OK && *count < max && got > 0) {
+		rv = t->p11->C_FindObjects(t->keeper, out + *count, max - *count, &got);
+		if (rv == CKR_OK)
+			*count += got;
+	}
+	t->p11->C_FindObjectsFinal(t->keeper);
+	return rv == CKR_OK ? ERR_OK : token_refuse(why, "C_FindObjects", rv);
+}
+
+static enum err
+key_facts(struct token *t, struct token_key *key, struct refusal *why)
+{
+	CK_KEY_TYPE type = 0;
+	uint8_t value[TOKEN_SIGNATURE_MAX];
+	size_t len;
+	const struct token_curve *curve;
+	CK_RV rv = attribute_read(t, key->handle, CKA_KEY_TYPE, &type, sizeof type, &len);
+
+	if (rv != CKR_OK)
+		return token_refuse(why, "CKA_KEY_TYPE", rv);
+	rv = attribute_read(t, key->handle, type == CKK_RSA ? CKA_MODULUS : CKA_EC_PARAMS, value,
+		sizeof value, &len);
+	if (rv != CKR_OK)
+		return token_refuse(
+			why, type == CKK_RSA ? "CKA_MODULUS" : "CKA_EC_PARAMS", rv);
+	if (type == CKK_RSA) {
+		const uint8_t *at = value;
+
+		for (; len > 0 && *at == 0; at++)
+			len--;
+		key->type = KEY_RSA;
+		key->signature_len = len;
+		return ERR_OK;
+	}
+	curve = curve_of_params(type, value, len);
+	if (curve == NULL)
+		return refuse(why, ERR_CERT_KEY, "uri",
+			"the key's type or curve can't sign delegated credentials");
+	key->type = curve->type;
+	key->signature_len = curve->signature_len;
+	return ERR_OK;
+}
+
+enum err
+token_key_find(struct token *t, const char *text, struct token_key *key, struct refusal *why)
+{
+	CK_OBJECT_CLASS object_class = CKO_PRIVATE_KEY;
+	CK_ATTRIBUTE template[3];
+	CK_OBJECT_HANDLE found[2];
+	CK_ULONG count = 0;
+	P11KitUri *uri;
+	enum err e = uri_parse(&uri, text, true, why);
+
+	if (e != ERR_OK)
+		return e;
+	if (!p11_kit_uri_match_token_info(uri, &t->info)) {
+		p11_kit_uri_free(uri);
+		return refuse(why, ERR_KEY_MISSING, "uri", "%s names another token than %s", text,
+			t->facts.label);
+	}
+	pthread_mutex_lock(&t->keeper_lock);
+	e = objects_find(t, template, uri_template(uri, &object_class, template), found, 2, &count,
+		why);
+	if (e == ERR_OK && count == 0)
+		e = refuse(why, ERR_KEY_MISSING, "uri", "%s: no private key on token %s", text,
+			t->facts.label);
+	else if (e == ERR_OK && count > 1)
+		e = refuse(why, ERR_KEY_AMBIGUOUS, "uri",
+			"%s: several private keys on token %s; add id=", text, t->facts.label);
+	if (e == ERR_OK) {
+		key->handle = found[0];
+		e = key_facts(t, key, why);
+	}
+	pthread_mutex_unlock(&t->keeper_lock);
+	p11_kit_uri_free(uri);
+	return e;
+}
+
+/* What a delegation key must be. `unknown`: the verdict when the module does not know the
+ * attribute; `waivable`: accept_weak_key may name it. */
+static const struct rule {
+	CK_ATTRIBUTE_TYPE type;
+	const char *name;
+	CK_BBOOL want;
+	enum token_verdict unknown;
+	bool waivable;
+} rules_of_a_key[] = {
+	{CKA_TOKEN, "token", CK_TRUE, VERDICT_REFUSED, false},
+	{CKA_PRIVATE, "private", CK_TRUE, VERDICT_REFUSED, false},
+	{CKA_SIGN, "sign", CK_TRUE, VERDICT_REFUSED, false},
+	{CKA_SENSITIVE, "sensitive", CK_TRUE, VERDICT_REFUSED, true},
+	{CKA_EXTRACTABLE, "extractable", CK_FALSE, VERDICT_REFUSED, true},
+	{CKA_ALWAYS_SENSITIVE, "always_sensitive", CK_TRUE, VERDICT_REFUSED, true},
+	{CKA_NEVER_EXTRACTABLE, "never_extractable", CK_TRUE, VERDICT_REFUSED, true},
+	{CKA_DECRYPT, "decrypt", CK_FALSE, VERDICT_OK, true},
+	{CKA_UNWRAP, "unwrap", CK_FALSE, VERDICT_OK, true},
+	{CKA_DERIVE, "derive", CK_FALSE, VERDICT_OK, true},
+	{CKA_SIGN_RECOVER, "sign_recover", CK_FALSE, VERDICT_OK, true},
+	{CKA_ALWAYS_AUTHENTICATE, "always_authenticate", CK_FALSE, VERDICT_OK, false},
+	{CKA_LOCAL, "local", CK_TRUE, VERDICT_NOTE, true},
+	{CKA_MODIFIABLE, "modifiable", CK_FALSE, VERDICT_NOTE, true},
+	{CKA_COPYABLE, "copyable", CK_FALSE, VERDICT_NOTE, true},
+};
+
+struct judgement {
+	const struct token_key_rules *rules;
+	char *weak;
+	size_t size;
+	struct refusal *why;
+	enum err err; /* of the first attribute that was refused */
+};
+
+static bool
+accepted(const struct token_key_rules *rules, const char *name)
+{
+	for (size_t i = 0; i < rules->accept_count; i++)
+		if (strcmp(rules->accept[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void
+judge(struct judgement *j, const char *name, const char *value, const char *wanted,
+	enum token_verdict v, bool waivable)
+{
+	size_t used = strlen(j->weak);
+
+	if (v == VERDICT_REFUSED && waivable && accepted(j->rules, name))
+		v = VERDICT_ACCEPTED;
+	if (v == VERDICT_ACCEPTED || v == VERDICT_NOTE)
+		snprintf(j->weak + used, j->size - used, "%s%s %s", used > 0 ? ", " : "", name,
+			value);
+	if (v == VERDICT_REFUSED && j->err == ERR_OK)
+		j->err = refuse(j->why, ERR_KEY_WEAK, "accept_weak_key",
+			"attribute %s of the key is %s, it must be %s%s", name, value, wanted,
+			waivable ? "; make a new key with dcsign keys generate, or name the "
+				   "attribute in accept_weak_key"
+				 : "; make a new key with dcsign keys generate");
+	if (j->rules->line != NULL)
+		j->rules->line(j->rules->arg, name, value, v);
+}
+
+static void
+judge_flag(struct judgement *j, struct token *t, const struct token_key *key, const struct rule *r)
+{
+	CK_BBOOL value = CK_FALSE;
+	size_t len;
+	CK_RV rv = attribute_read(t, key->handle, r->type, &value, sizeof value, &len);
+	const char *wanted = r->want ? "true" : "false";
+
+	if (rv != CKR_OK || len != sizeof value)
+		judge(j, r->name, "unknown", wanted, r->unknown, r->waivable);
+	else
+		judge(j, r->name, value ? "true" : "false", wanted,
+			!value == !r->want ? VERDICT_OK : VERDICT_REFUSED, r->waivable);
+}
+
+static void
+judge_mechanisms(struct judgement *j, struct token *t, const struct token_key *key)
+{
+	CK_MECHANISM_TYPE list[64], ours = mechanism_for(key->type);
+	size_t len, n;
+	CK_RV rv = attribute_read(
+		t, key->handle, CKA_ALLOWED_MECHANISMS, list, sizeof list, &len);
+	bool other = rv == CKR_BUFFER_TOO_SMALL, has_ours = false;
+	char text[64];
+
+	n = len / sizeof *list;
+	for (size_t i = 0; i < n; i++) {
+		has_ours = has_ours || list[i] == ours;
+		other = other || list[i] != ours;
+	}
+	snprintf(text, sizeof text, "%s",
+		rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL ? "unknown"
+		: n == 0 && !other			   ? "without limit"
+		: other					   ? "wider than what is used"
+		: has_ours				   ? "the one that is used"
+							   : "without the one that is used");
+	judge(j, "allowed_mechanisms", text, "the one that is used",
+		other ? VERDICT_REFUSED : has_ours ? VERDICT_OK : VERDICT_NOTE, true);
+}
+
+enum err
+token_key_check(struct token *t, const struct token_key *key, const struct token_key_rules *rules,
+	char *weak, size_t size, struct refusal *why)
+{
+	struct judgement j = {.rules = rules, .weak = weak, .size = size, .why = why};
+
+	weak[0] = '\0';
+	pthread_mutex_lock(&t->keeper_lock);
+	for (size_t i = 0; i < sizeof rules_of_a_key / sizeof *rules_of_a_key; i++)
+		judge_flag(&j, t, key, &rules_of_a_key[i]);
+	judge_mechanisms(&j, t, key);
+	pthread_mutex_unlock(&t->keeper_lock);
+	return j.err;
+}
