@@ -8,26 +8,22 @@
 
 extern _Atomic uint64_t counters[COUNTER_COUNT];
 
-static inline void
-counter_add(enum msg_counter which, uint64_t n)
+static inline void counter_add(enum msg_counter which, uint64_t n)
 {
 	atomic_fetch_add_explicit(&counters[which], n, memory_order_relaxed);
 }
 
-static inline void
-counter_sub(enum msg_counter which, uint64_t n)
+static inline void counter_sub(enum msg_counter which, uint64_t n)
 {
 	atomic_fetch_sub_explicit(&counters[which], n, memory_order_relaxed);
 }
 
-static inline void
-counter_set(enum msg_counter which, uint64_t n)
+static inline void counter_set(enum msg_counter which, uint64_t n)
 {
 	atomic_store_explicit(&counters[which], n, memory_order_relaxed);
 }
 
-static inline uint64_t
-counter_get(enum msg_counter which)
+static inline uint64_t counter_get(enum msg_counter which)
 {
 	return atomic_load_explicit(&counters[which], memory_order_relaxed);
 }

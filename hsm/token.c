@@ -9,8 +9,7 @@
 #include "counters.h"
 #include "token_private.h"
 
-int64_t
-monotonic_ms(void)
+int64_t monotonic_ms(void)
 {
 	struct timespec t;
 
@@ -18,14 +17,12 @@ monotonic_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-enum err
-token_refuse(struct refusal *why, const char *call, CK_RV rv)
+enum err token_refuse(struct refusal *why, const char *call, CK_RV rv)
 {
 	return refuse(why, ERR_TOKEN, "token", "%s: %s (0x%lx)", call, p11_kit_strerror(rv), rv);
 }
 
-void
-token_set_lost(struct token *t)
+void token_set_lost(struct token *t)
 {
 	pthread_mutex_lock(&t->lock);
 	t->lost = true;
@@ -33,8 +30,7 @@ token_set_lost(struct token *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-bool
-token_lost(const struct token *t)
+bool token_lost(const struct token *t)
 {
 	struct token *inner = (struct token *)(uintptr_t)t;
 	bool lost;
@@ -46,8 +42,7 @@ token_lost(const struct token *t)
 }
 
 /* The members of CK_TOKEN_INFO are padded with blanks and have no NUL. */
-static void
-fact(char *text, const CK_UTF8CHAR *padded, size_t len)
+static void fact(char *text, const CK_UTF8CHAR *padded, size_t len)
 {
 	while (len > 0 && (padded[len - 1] == ' ' || padded[len - 1] == 0))
 		len--;
@@ -55,8 +50,7 @@ fact(char *text, const CK_UTF8CHAR *padded, size_t len)
 	text[len] = '\0';
 }
 
-static void
-facts_take(struct token *t)
+static void facts_take(struct token *t)
 {
 	fact(t->facts.label, t->info.label, sizeof t->info.label);
 	fact(t->facts.serial, t->info.serialNumber, sizeof t->info.serialNumber);
@@ -67,14 +61,12 @@ facts_take(struct token *t)
 	t->facts.pin_locked = (t->info.flags & CKF_USER_PIN_LOCKED) != 0;
 }
 
-const struct token_facts *
-token_facts(const struct token *t)
+const struct token_facts *token_facts(const struct token *t)
 {
 	return &t->facts;
 }
 
-static enum err
-module_load(struct token *t, const struct token_spec *spec, struct refusal *why)
+static enum err module_load(struct token *t, const struct token_spec *spec, struct refusal *why)
 {
 	CK_C_GetFunctionList list;
 	CK_RV rv;
@@ -84,8 +76,7 @@ module_load(struct token *t, const struct token_spec *spec, struct refusal *why)
 		return refuse(why, ERR_TOKEN, "module", "%s", dlerror());
 	*(void **)&list = dlsym(t->module, "C_GetFunctionList");
 	if (list == NULL)
-		return refuse(
-			why, ERR_TOKEN, "module", "%s is not a PKCS#11 module", spec->module);
+		return refuse(why, ERR_TOKEN, "module", "%s is not a PKCS#11 module", spec->module);
 	rv = list(&t->p11);
 	if (rv != CKR_OK)
 		return token_refuse(why, "C_GetFunctionList", rv);
@@ -97,16 +88,14 @@ module_load(struct token *t, const struct token_spec *spec, struct refusal *why)
 	if (PKCS11_CTX_load(t->ctx, spec->module) != 0) {
 		PKCS11_CTX_free(t->ctx);
 		t->ctx = NULL;
-		return refuse(
-			why, ERR_TOKEN, "module", "%s can't be initialised", spec->module);
+		return refuse(why, ERR_TOKEN, "module", "%s can't be initialised", spec->module);
 	}
 	if (PKCS11_enumerate_slots(t->ctx, &t->slots, &t->slot_count) != 0)
 		return refuse(why, ERR_TOKEN, "module", "%s lists no slots", spec->module);
 	return ERR_OK;
 }
 
-static enum err
-slot_find(struct token *t, const char *text, struct refusal *why)
+static enum err slot_find(struct token *t, const char *text, struct refusal *why)
 {
 	P11KitUri *uri;
 	unsigned found = 0;
@@ -131,13 +120,13 @@ slot_find(struct token *t, const char *text, struct refusal *why)
 	if (found == 0)
 		return refuse(why, ERR_TOKEN, "uri", "no token matches %s", text);
 	if (found > 1)
-		return refuse(why, ERR_TOKEN, "uri", "%u tokens match %s: add serial=", found, text);
+		return refuse(
+			why, ERR_TOKEN, "uri", "%u tokens match %s: add serial=", found, text);
 	facts_take(t);
 	return ERR_OK;
 }
 
-enum err
-token_open(struct token **out, const struct token_spec *spec, struct refusal *why)
+enum err token_open(struct token **out, const struct token_spec *spec, struct refusal *why)
 {
 	struct token *t = calloc(1, sizeof *t);
 	pthread_condattr_t monotonic;
@@ -160,8 +149,7 @@ token_open(struct token **out, const struct token_spec *spec, struct refusal *wh
 	if (e == ERR_OK) {
 		/* The keeper session comes before libp11's login, which would wait for ever when
 		 * no session can be opened (libp11 0.4.12). It also keeps the login alive. */
-		rv = t->p11->C_OpenSession(
-			t->slot_id, CKF_SERIAL_SESSION, NULL, NULL, &t->keeper);
+		rv = t->p11->C_OpenSession(t->slot_id, CKF_SERIAL_SESSION, NULL, NULL, &t->keeper);
 		if (rv != CKR_OK) {
 			t->keeper = CK_INVALID_HANDLE;
 			e = token_refuse(why, "C_OpenSession", rv);
@@ -174,13 +162,13 @@ token_open(struct token **out, const struct token_spec *spec, struct refusal *wh
 	return e;
 }
 
-enum err
-token_login(struct token *t, const char *pin, bool insist, struct refusal *why)
+enum err token_login(struct token *t, const char *pin, bool insist, struct refusal *why)
 {
 	unsigned long rv;
 
 	if (t->facts.pin_locked || t->facts.pin_final_try)
-		return refuse(why, ERR_PIN, "", "the token says that its PIN is %s: no login is tried",
+		return refuse(why, ERR_PIN, "",
+			"the token says that its PIN is %s: no login is tried",
 			t->facts.pin_locked ? "locked" : "at its last try");
 	if (t->facts.pin_count_low && !insist)
 		return refuse(why, ERR_PIN, "",
@@ -197,15 +185,13 @@ token_login(struct token *t, const char *pin, bool insist, struct refusal *why)
 	return token_refuse(why, "C_Login", rv);
 }
 
-static void
-session_close(struct token_session *s)
+static void session_close(struct token_session *s)
 {
 	s->token->p11->C_CloseSession(s->handle);
 	free(s);
 }
 
-void
-token_close(struct token *t)
+void token_close(struct token *t)
 {
 	if (t == NULL)
 		return;
@@ -231,8 +217,7 @@ token_close(struct token *t)
 	free(t);
 }
 
-enum err
-token_probe(struct token *t, struct refusal *why)
+enum err token_probe(struct token *t, struct refusal *why)
 {
 	CK_TOKEN_INFO info;
 	CK_SESSION_INFO session;
@@ -250,8 +235,8 @@ token_probe(struct token *t, struct refusal *why)
 			rv = CKR_USER_NOT_LOGGED_IN;
 	}
 	pthread_mutex_unlock(&t->keeper_lock);
-	if (rv == CKR_OK && memcmp(info.serialNumber, t->info.serialNumber,
-				    sizeof info.serialNumber) != 0)
+	if (rv == CKR_OK &&
+		memcmp(info.serialNumber, t->info.serialNumber, sizeof info.serialNumber) != 0)
 		rv = CKR_TOKEN_NOT_PRESENT;
 	if (rv == CKR_OK)
 		return ERR_OK;

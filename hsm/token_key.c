@@ -19,8 +19,7 @@ static const struct token_curve curves[] = {
 	{KEY_ED25519, CKK_EC_EDWARDS, ed25519_oid, sizeof ed25519_oid, 64},
 };
 
-const struct token_curve *
-curve_of_type(enum key_type type)
+const struct token_curve *curve_of_type(enum key_type type)
 {
 	for (size_t i = 0; i < sizeof curves / sizeof *curves; i++)
 		if (curves[i].type == type)
@@ -28,8 +27,7 @@ curve_of_type(enum key_type type)
 	return NULL;
 }
 
-const struct token_curve *
-curve_of_params(CK_KEY_TYPE key_type, const uint8_t *params, size_t len)
+const struct token_curve *curve_of_params(CK_KEY_TYPE key_type, const uint8_t *params, size_t len)
 {
 	for (size_t i = 0; i < sizeof curves / sizeof *curves; i++)
 		if (curves[i].key_type == key_type && curves[i].params_len == len &&
@@ -51,8 +49,7 @@ attribute_read(struct token *t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
 	return rv;
 }
 
-enum err
-objects_find(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n, CK_OBJECT_HANDLE *out,
+enum err objects_find(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n, CK_OBJECT_HANDLE *out,
 	CK_ULONG max, CK_ULONG *count, struct refusal *why)
 {
 	CK_ULONG got = 1;
@@ -70,8 +67,7 @@ objects_find(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n, CK_OBJECT_HAND
 	return rv == CKR_OK ? ERR_OK : token_refuse(why, "C_FindObjects", rv);
 }
 
-static enum err
-key_facts(struct token *t, struct token_key *key, struct refusal *why)
+static enum err key_facts(struct token *t, struct token_key *key, struct refusal *why)
 {
 	CK_KEY_TYPE type = 0;
 	uint8_t value[TOKEN_SIGNATURE_MAX];
@@ -84,8 +80,7 @@ key_facts(struct token *t, struct token_key *key, struct refusal *why)
 	rv = attribute_read(t, key->handle, type == CKK_RSA ? CKA_MODULUS : CKA_EC_PARAMS, value,
 		sizeof value, &len);
 	if (rv != CKR_OK)
-		return token_refuse(
-			why, type == CKK_RSA ? "CKA_MODULUS" : "CKA_EC_PARAMS", rv);
+		return token_refuse(why, type == CKK_RSA ? "CKA_MODULUS" : "CKA_EC_PARAMS", rv);
 	if (type == CKK_RSA) {
 		const uint8_t *at = value;
 
@@ -104,8 +99,8 @@ key_facts(struct token *t, struct token_key *key, struct refusal *why)
 	return ERR_OK;
 }
 
-enum err
-token_key_find(struct token *t, const char *text, struct token_key *key, struct refusal *why)
+enum err token_key_find(
+	struct token *t, const char *text, struct token_key *key, struct refusal *why)
 {
 	CK_OBJECT_CLASS object_class = CKO_PRIVATE_KEY;
 	CK_ATTRIBUTE template[3];
@@ -122,8 +117,8 @@ token_key_find(struct token *t, const char *text, struct token_key *key, struct 
 			t->facts.label);
 	}
 	pthread_mutex_lock(&t->keeper_lock);
-	e = objects_find(t, template, uri_template(uri, &object_class, template), found, 2, &count,
-		why);
+	e = objects_find(
+		t, template, uri_template(uri, &object_class, template), found, 2, &count, why);
 	if (e == ERR_OK && count == 0)
 		e = refuse(why, ERR_KEY_MISSING, "uri", "%s: no private key on token %s", text,
 			t->facts.label);
@@ -173,8 +168,7 @@ struct judgement {
 	enum err err; /* of the first attribute that was refused */
 };
 
-static bool
-accepted(const struct token_key_rules *rules, const char *name)
+static bool accepted(const struct token_key_rules *rules, const char *name)
 {
 	for (size_t i = 0; i < rules->accept_count; i++)
 		if (strcmp(rules->accept[i], name) == 0)
@@ -182,8 +176,7 @@ accepted(const struct token_key_rules *rules, const char *name)
 	return false;
 }
 
-static void
-judge(struct judgement *j, const char *name, const char *value, const char *wanted,
+static void judge(struct judgement *j, const char *name, const char *value, const char *wanted,
 	enum token_verdict v, bool waivable)
 {
 	size_t used = strlen(j->weak);
@@ -203,8 +196,8 @@ judge(struct judgement *j, const char *name, const char *value, const char *want
 		j->rules->line(j->rules->arg, name, value, v);
 }
 
-static void
-judge_flag(struct judgement *j, struct token *t, const struct token_key *key, const struct rule *r)
+static void judge_flag(
+	struct judgement *j, struct token *t, const struct token_key *key, const struct rule *r)
 {
 	CK_BBOOL value = CK_FALSE;
 	size_t len;
@@ -218,13 +211,11 @@ judge_flag(struct judgement *j, struct token *t, const struct token_key *key, co
 			!value == !r->want ? VERDICT_OK : VERDICT_REFUSED, r->waivable);
 }
 
-static void
-judge_mechanisms(struct judgement *j, struct token *t, const struct token_key *key)
+static void judge_mechanisms(struct judgement *j, struct token *t, const struct token_key *key)
 {
 	CK_MECHANISM_TYPE list[64], ours = mechanism_for(key->type);
 	size_t len, n;
-	CK_RV rv = attribute_read(
-		t, key->handle, CKA_ALLOWED_MECHANISMS, list, sizeof list, &len);
+	CK_RV rv = attribute_read(t, key->handle, CKA_ALLOWED_MECHANISMS, list, sizeof list, &len);
 	bool other = rv == CKR_BUFFER_TOO_SMALL, has_ours = false;
 	char text[64];
 
@@ -240,12 +231,14 @@ judge_mechanisms(struct judgement *j, struct token *t, const struct token_key *k
 		: has_ours				   ? "the one that is used"
 							   : "without the one that is used");
 	judge(j, "allowed_mechanisms", text, "the one that is used",
-		other ? VERDICT_REFUSED : has_ours ? VERDICT_OK : VERDICT_NOTE, true);
+		other	   ? VERDICT_REFUSED
+		: has_ours ? VERDICT_OK
+			   : VERDICT_NOTE,
+		true);
 }
 
-enum err
-token_key_check(struct token *t, const struct token_key *key, const struct token_key_rules *rules,
-	char *weak, size_t size, struct refusal *why)
+enum err token_key_check(struct token *t, const struct token_key *key,
+	const struct token_key_rules *rules, char *weak, size_t size, struct refusal *why)
 {
 	struct judgement j = {.rules = rules, .weak = weak, .size = size, .why = why};
 

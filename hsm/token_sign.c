@@ -37,8 +37,7 @@ static const struct {
 	{CKR_KEY_HANDLE_INVALID, CAUSE_LOST},
 };
 
-static enum cause
-cause_of(CK_RV rv)
+static enum cause cause_of(CK_RV rv)
 {
 	for (size_t i = 0; i < sizeof causes / sizeof *causes; i++)
 		if (causes[i].rv == rv)
@@ -46,8 +45,7 @@ cause_of(CK_RV rv)
 	return CAUSE_SESSION;
 }
 
-unsigned
-token_sessions_open(const struct token *t)
+unsigned token_sessions_open(const struct token *t)
 {
 	struct token *inner = (struct token *)(uintptr_t)t;
 	unsigned n;
@@ -58,8 +56,7 @@ token_sessions_open(const struct token *t)
 	return n;
 }
 
-static enum err
-session_open(struct token *t, struct token_session **out, struct refusal *why)
+static enum err session_open(struct token *t, struct token_session **out, struct refusal *why)
 {
 	struct token_session *s = calloc(1, sizeof *s);
 	CK_RV rv;
@@ -78,8 +75,7 @@ session_open(struct token *t, struct token_session **out, struct refusal *why)
 	return ERR_OK;
 }
 
-enum err
-token_session_take(
+enum err token_session_take(
 	struct token *t, int64_t until, struct token_session **out, struct refusal *why)
 {
 	struct timespec deadline = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
@@ -116,8 +112,7 @@ token_session_take(
 	return e;
 }
 
-void
-token_session_give(struct token_session *s)
+void token_session_give(struct token_session *s)
 {
 	struct token *t = s->token;
 	bool keep = !s->failed;
@@ -138,8 +133,7 @@ token_session_give(struct token_session *s)
 	pthread_mutex_unlock(&t->lock);
 }
 
-void
-token_session_spoil(struct token_session *s)
+void token_session_spoil(struct token_session *s)
 {
 	s->failed = true;
 }
@@ -147,13 +141,12 @@ token_session_spoil(struct token_session *s)
 CK_MECHANISM_TYPE
 mechanism_for(enum key_type type)
 {
-	return type == KEY_ED25519			   ? CKM_EDDSA
+	return type == KEY_ED25519			? CKM_EDDSA
 	       : type == KEY_RSA || type == KEY_RSA_PSS ? CKM_RSA_PKCS_PSS
-							   : CKM_ECDSA;
+							: CKM_ECDSA;
 }
 
-static const CK_RSA_PKCS_PSS_PARAMS *
-pss_params(enum digest d)
+static const CK_RSA_PKCS_PSS_PARAMS *pss_params(enum digest d)
 {
 	static const CK_RSA_PKCS_PSS_PARAMS params[] = {
 		[DIGEST_SHA256] = {CKM_SHA256, CKG_MGF1_SHA256, 32},
@@ -164,16 +157,14 @@ pss_params(enum digest d)
 	return &params[d];
 }
 
-static bool
-key_is_for(const struct token_key *key, const struct scheme *scheme)
+static bool key_is_for(const struct token_key *key, const struct scheme *scheme)
 {
 	enum key_type wanted = scheme->key == KEY_RSA_PSS ? KEY_RSA : scheme->key;
 
 	return key->type == wanted && (scheme->digest != DIGEST_NONE) == (wanted != KEY_ED25519);
 }
 
-static void
-failed(struct token_session *s, const char *call, CK_RV rv, enum token_outcome outcome,
+static void failed(struct token_session *s, const char *call, CK_RV rv, enum token_outcome outcome,
 	struct token_signature *out)
 {
 	enum cause cause = cause_of(rv);
@@ -190,9 +181,8 @@ failed(struct token_session *s, const char *call, CK_RV rv, enum token_outcome o
 }
 
 /* `octets` is the digest of exactly the scheme's length, or the whole message for Ed25519. */
-static void
-sign_octets(struct token_session *s, const struct token_key *key, CK_MECHANISM *mechanism,
-	const uint8_t *octets, size_t len, struct token_signature *out)
+static void sign_octets(struct token_session *s, const struct token_key *key,
+	CK_MECHANISM *mechanism, const uint8_t *octets, size_t len, struct token_signature *out)
 {
 	CK_ULONG signature_len = sizeof out->raw;
 	CK_RV rv = s->token->p11->C_SignInit(s->handle, mechanism, key->handle);
@@ -201,8 +191,8 @@ sign_octets(struct token_session *s, const struct token_key *key, CK_MECHANISM *
 		failed(s, "C_SignInit", rv, SIGN_NOT_DONE, out);
 		return;
 	}
-	rv = s->token->p11->C_Sign(s->handle, (uint8_t *)(uintptr_t)octets, len, out->raw,
-		&signature_len);
+	rv = s->token->p11->C_Sign(
+		s->handle, (uint8_t *)(uintptr_t)octets, len, out->raw, &signature_len);
 	if (rv != CKR_OK) {
 		failed(s, "C_Sign", rv, SIGN_MAYBE, out);
 		return;
@@ -219,8 +209,7 @@ sign_octets(struct token_session *s, const struct token_key *key, CK_MECHANISM *
 	counter_add(COUNTER_SIGN_ERRORS, 1);
 }
 
-void
-token_sign(struct token_session *s, const struct token_key *key, const struct scheme *scheme,
+void token_sign(struct token_session *s, const struct token_key *key, const struct scheme *scheme,
 	const uint8_t *message, size_t len, struct token_signature *out)
 {
 	CK_MECHANISM mechanism = {mechanism_for(scheme->key), NULL, 0};
@@ -246,8 +235,8 @@ token_sign(struct token_session *s, const struct token_key *key, const struct sc
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	sign_octets(s, key, &mechanism, message, len, out);
 	clock_gettime(CLOCK_MONOTONIC, &b);
-	counter_add(COUNTER_SIGN_US, (uint64_t)((b.tv_sec - a.tv_sec) * 1000000 +
-						(b.tv_nsec - a.tv_nsec) / 1000));
+	counter_add(COUNTER_SIGN_US,
+		(uint64_t)((b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000));
 	if (out->outcome == SIGN_DONE)
 		counter_add(COUNTER_SIGNATURES, 1);
 }

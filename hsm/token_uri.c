@@ -9,8 +9,7 @@ static const char *const token_attributes[] = {"token", "serial", "manufacturer"
 static const char *const key_attributes[] = {
 	"object", "id", "type", "token", "serial", "manufacturer", "model"};
 
-static bool
-name_known(const char *name, size_t len, bool of_key, size_t *index)
+static bool name_known(const char *name, size_t len, bool of_key, size_t *index)
 {
 	const char *const *names = of_key ? key_attributes : token_attributes;
 	size_t n = of_key ? sizeof key_attributes / sizeof *key_attributes
@@ -23,8 +22,7 @@ name_known(const char *name, size_t len, bool of_key, size_t *index)
 }
 
 /* p11-kit drops blanks, lets the last of two equal attributes win, and ignores unknown queries. */
-static enum err
-uri_form(const char *text, bool of_key, struct refusal *why)
+static enum err uri_form(const char *text, bool of_key, struct refusal *why)
 {
 	unsigned seen = 0;
 	const char *at;
@@ -58,8 +56,7 @@ uri_form(const char *text, bool of_key, struct refusal *why)
 	return ERR_OK;
 }
 
-static bool
-blank(const unsigned char *text, size_t len)
+static bool blank(const unsigned char *text, size_t len)
 {
 	/* p11-kit leaves 0xff or blanks in a member that the URI does not have */
 	for (size_t i = 0; i < len; i++)
@@ -68,8 +65,7 @@ blank(const unsigned char *text, size_t len)
 	return true;
 }
 
-enum err
-uri_parse(P11KitUri **out, const char *text, bool of_key, struct refusal *why)
+enum err uri_parse(P11KitUri **out, const char *text, bool of_key, struct refusal *why)
 {
 	P11KitUri *uri = NULL;
 	CK_TOKEN_INFO *info;
@@ -126,8 +122,7 @@ uri_template(P11KitUri *uri, CK_OBJECT_CLASS *object_class, CK_ATTRIBUTE out[3])
 	return n;
 }
 
-static enum err
-uri_check(const char *text, bool of_key, struct refusal *why)
+static enum err uri_check(const char *text, bool of_key, struct refusal *why)
 {
 	P11KitUri *uri;
 	enum err e = uri_parse(&uri, text, of_key, why);
@@ -137,14 +132,12 @@ uri_check(const char *text, bool of_key, struct refusal *why)
 	return e;
 }
 
-enum err
-token_uri_check(const char *uri, struct refusal *why)
+enum err token_uri_check(const char *uri, struct refusal *why)
 {
 	return uri_check(uri, false, why);
 }
 
-enum err
-token_key_uri_check(const char *uri, struct refusal *why)
+enum err token_key_uri_check(const char *uri, struct refusal *why)
 {
 	return uri_check(uri, true, why);
 }

@@ -1,0 +1,57 @@
+/*
+ * The delegation keys of one token under one configuration: which certificate issues now, and why a
+ * key is refused. A key issues only after it was proved: fit by its attributes, and a self-test
+ * delegated credential, expired from birth, verified with its certificate's key.
+ */
+#ifndef DCSIGN_KEYRING_H
+#define DCSIGN_KEYRING_H
+
+#include "append.h"
+#include "certificate.h"
+#include "config.h"
+#include "token.h"
+
+struct keyring;
+
+/*
+ * Takes a reference of config. Reads the certificate files and the URIs; ERR_CERT_MALFORMED or
+ * ERR_FORMAT with file or key in the detail when one can't be used by anybody. A certificate that
+ * may not delegate refuses its key alone. token: a name of the configuration; NULL: the keys of
+ * all tokens, only to check them. One reference.
+ */
+enum err keyring_new(
+	struct keyring **out, struct config *config, const char *token, struct refusal *why);
+struct keyring *keyring_ref(struct keyring *k);
+void keyring_unref(struct keyring *k);
+const struct config *keyring_config(const struct keyring *k);
+
+/* What a request issues with; borrowed from the keyring. */
+struct keyring_use {
+	const struct config_key *config;
+	const struct certificate *certificate;
+	struct token_key key;
+};
+/* The newest proved certificate that is valid now. ERR_NO_KEY; ERR_KEY_UNAVAILABLE with the reason
+ * in the detail. */
+enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct keyring_use *use,
+	struct refusal *why);
+/* Is this the key of a delegation certificate of the configuration? */
+bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE]);
+
+/*
+ * Looks at every key as things stand now, finds and proves what is not proved yet; logs and records
+ * each change. One thread at a time; waits for the ledger. ERR_LEDGER_UNAVAILABLE or ERR_CLOCK:
+ * not all could be looked at, call again later.
+ */
+enum err keyring_prove(struct keyring *k, struct token *token, struct append *ledger);
+/* No key can be used: a token that is not logged in. */
+void keyring_refuse_all(struct keyring *k, const struct refusal *why);
+/* Every proof has to be made again (a fresh ledger channel). */
+void keyring_forget(struct keyring *k);
+/* Proofs of `old` hold for `k` where key URI, exceptions and certificate are the same. */
+void keyring_adopt(struct keyring *k, struct keyring *old);
+
+/* total, from, count and key of the answer. */
+void keyring_state(struct keyring *k, uint32_t from, struct msg_state_answer *answer);
+
+#endif

@@ -1,0 +1,216 @@
+#include "pin.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "digest.h"
+
+#define SALT_SIZE  16
+#define ITERATIONS 20000
+#define TRIES	   2 /* with an unseen end */
+
+void pin_wipe(struct pin *pin)
+{
+	OPENSSL_cleanse(pin, sizeof *pin);
+	munlock(pin, sizeof *pin);
+}
+
+enum err pin_read(struct pin *pin, int fd, struct refusal *why)
+{
+	struct stat st;
+	ssize_t n;
+
+	memset(pin, 0, sizeof *pin);
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return refuse(why, ERR_PIN, "pin", "the PIN must come from a regular file");
+	mlock(pin, sizeof *pin); /* at best: the limit of locked memory may be 0 */
+	n = pread(fd, pin->text, sizeof pin->text, 0);
+	if (n > 0 && pin->text[n - 1] == '\n')
+		n--;
+	if (n <= 0 || n >= (ssize_t)sizeof pin->text || memchr(pin->text, 0, (size_t)n) != NULL) {
+		pin_wipe(pin);
+		return refuse(why, ERR_PIN, "pin",
+			"the PIN must be 1 to %d octets without NUL, in one line", PIN_SIZE - 1);
+	}
+	pin->text[n] = '\0';
+	pin->len = (size_t)n;
+	return ERR_OK;
+}
+
+/* The file: "tried|refused COUNT SALT DIGEST\n" */
+struct breaker {
+	bool refused;
+	unsigned count;
+	uint8_t salt[SALT_SIZE], digest[SHA256_SIZE];
+};
+
+static bool breaker_path(char path[4096], const char *folder, const char *serial)
+{
+	char name[64];
+	size_t n = 0;
+	int len;
+
+	for (; *serial != '\0' && n < sizeof name - 4; serial++)
+		if (isalnum((unsigned char)*serial) || *serial == '-')
+			name[n++] = *serial;
+		else
+			n += (size_t)snprintf(
+				name + n, sizeof name - n, "_%02x", (unsigned char)*serial);
+	name[n] = '\0';
+	len = snprintf(path, 4096, "%s/pin-breaker.%s", folder, name);
+	return len > 0 && len < 4096;
+}
+
+static enum err breaker_digest(
+	const struct pin *pin, const uint8_t salt[SALT_SIZE], uint8_t out[SHA256_SIZE])
+{
+	return PKCS5_PBKDF2_HMAC(pin->text, (int)pin->len, salt, SALT_SIZE, ITERATIONS,
+		       EVP_sha256(), SHA256_SIZE, out) == 1
+		       ? ERR_OK
+		       : ERR_CRYPTO;
+}
+
+/* ERR_NOT_FOUND: there is none. */
+static enum err breaker_load(struct breaker *b, const char *path)
+{
+	char text[256], state[8], salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM;
+	n = read(fd, text, sizeof text - 1);
+	close(fd);
+	if (n <= 0)
+		return ERR_FORMAT;
+	text[n] = '\0';
+	if (sscanf(text, "%7s %u %32s %64s", state, &b->count, salt, digest) != 4 ||
+		!hex_decode(b->salt, SALT_SIZE, salt) ||
+		!hex_decode(b->digest, SHA256_SIZE, digest))
+		return ERR_FORMAT;
+	b->refused = strcmp(state, "tried") != 0;
+	return ERR_OK;
+}
+
+static bool folder_sync(const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool ok = fd >= 0 && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static bool write_synced(const char *path, const char *text, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	bool ok = fd >= 0 && write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static enum err breaker_store(
+	const struct breaker *b, const char *folder, const char *path, struct refusal *why)
+{
+	char temporary[4096 + 8], salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1], text[256];
+	int len;
+
+	hex_encode(salt, b->salt, SALT_SIZE);
+	hex_encode(digest, b->digest, SHA256_SIZE);
+	len = snprintf(text, sizeof text, "%s %u %s %s\n", b->refused ? "refused" : "tried",
+		b->count, salt, digest);
+	snprintf(temporary, sizeof temporary, "%s.new", path);
+	if ((mkdir(folder, 0700) == 0 || errno == EEXIST) &&
+		write_synced(temporary, text, (size_t)len) && rename(temporary, path) == 0 &&
+		folder_sync(folder))
+		return ERR_OK;
+	return refuse(why, ERR_SYSTEM, "state",
+		"%s can't be written (%s), so no login is tried: the folder must belong to this "
+		"process's user",
+		path, strerror(errno));
+}
+
+enum err breaker_arm(
+	const char *folder, const char *serial, const struct pin *pin, struct refusal *why)
+{
+	struct breaker b = {.count = 0};
+	uint8_t digest[SHA256_SIZE];
+	char path[4096];
+	enum err e;
+
+	if (!breaker_path(path, folder, serial))
+		return refuse(why, ERR_SYSTEM, "state", "the path of the folder is too long");
+	e = breaker_load(&b, path);
+	if (e == ERR_SYSTEM || e == ERR_FORMAT)
+		return refuse(why, ERR_PIN, "",
+			"%s can't be read, so no login is tried; if the PIN is right, dcsign keys "
+			"reset-pin-breaker removes it",
+			path);
+	if (e == ERR_OK) {
+		if (breaker_digest(pin, b.salt, digest) != ERR_OK)
+			return refuse(why, ERR_CRYPTO, "pin", "%s", "");
+		if (CRYPTO_memcmp(digest, b.digest, sizeof digest) != 0)
+			e = ERR_NOT_FOUND; /* another PIN */
+		else if (b.refused || b.count >= TRIES)
+			return refuse(why, ERR_PIN, "",
+				"the token %s this PIN before, it is not tried again: put the "
+				"right PIN in place, or after a change on the token run dcsign "
+				"keys reset-pin-breaker",
+				b.refused ? "refused" : "did not answer");
+	}
+	if (e == ERR_NOT_FOUND) {
+		b.count = 0;
+		if (RAND_bytes(b.salt, SALT_SIZE) != 1 ||
+			breaker_digest(pin, b.salt, b.digest) != ERR_OK)
+			return refuse(why, ERR_CRYPTO, "pin", "%s", "");
+	}
+	b.refused = false;
+	b.count++;
+	return breaker_store(&b, folder, path, why);
+}
+
+enum err breaker_trip(const char *folder, const char *serial, struct refusal *why)
+{
+	struct breaker b;
+	char path[4096];
+
+	if (!breaker_path(path, folder, serial) || breaker_load(&b, path) != ERR_OK)
+		return refuse(why, ERR_SYSTEM, "state", "the PIN breaker can't be read");
+	b.refused = true;
+	return breaker_store(&b, folder, path, why);
+}
+
+enum err breaker_clear(const char *folder, const char *serial, bool *was, struct refusal *why)
+{
+	char path[4096];
+	bool gone;
+
+	if (!breaker_path(path, folder, serial))
+		return refuse(why, ERR_SYSTEM, "state", "the path of the folder is too long");
+	gone = unlink(path) == 0;
+	if (was != NULL)
+		*was = gone;
+	if ((gone && folder_sync(folder)) || (!gone && errno == ENOENT))
+		return ERR_OK;
+	return refuse(why, ERR_SYSTEM, "state", "%s can't be removed: %s", path, strerror(errno));
+}
+
+bool breaker_present(const char *folder, const char *serial)
+{
+	char path[4096];
+
+	return breaker_path(path, folder, serial) && access(path, F_OK) == 0;
+}

@@ -1,0 +1,43 @@
+/* The PIN: read once from a descriptor, kept in locked memory until the login, then overwritten;
+ * and the breaker that keeps a wrong PIN from being tried twice. */
+#ifndef DCSIGN_PIN_H
+#define DCSIGN_PIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "err.h"
+
+#define PIN_SIZE 256
+
+struct pin {
+	char text[PIN_SIZE];
+	size_t len;
+};
+
+/*
+ * Reads a regular file or memfd whole, from its start; one trailing newline is no part of the PIN.
+ * ERR_PIN (field `pin`): empty, over 255 octets, a NUL in it, or not a regular file. The memory is
+ * locked; pin_wipe overwrites and unlocks it.
+ */
+enum err pin_read(struct pin *pin, int fd, struct refusal *why);
+void pin_wipe(struct pin *pin);
+
+/*
+ * The breaker is a file in `folder`, one per token serial: a salted, slow digest of the PIN that is
+ * being tried. It is durable before C_Login and removed after success, so at most one C_Login
+ * fails per value of the PIN, across restarts. An attempt whose end nobody saw (the process was
+ * killed in it) may be repeated once.
+ */
+/* ERR_OK: durable, log in now. ERR_PIN: this PIN was refused before. ERR_SYSTEM: the file can't be
+ * written, so no login may be tried. */
+enum err breaker_arm(
+	const char *folder, const char *serial, const struct pin *pin, struct refusal *why);
+/* The token refused the PIN: it will not be tried again until breaker_clear or another PIN. */
+enum err breaker_trip(const char *folder, const char *serial, struct refusal *why);
+/* Removes it. *was (may be NULL): there was one. */
+enum err breaker_clear(const char *folder, const char *serial, bool *was, struct refusal *why);
+/* Whether there is one. */
+bool breaker_present(const char *folder, const char *serial);
+
+#endif

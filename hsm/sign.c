@@ -1,0 +1,51 @@
+#include "sign.h"
+
+#include "counters.h"
+#include "log.h"
+#include "pubkey.h"
+
+static bool
+is_ecdsa(enum key_type key)
+{
+	return key == KEY_EC_P256 || key == KEY_EC_P384 || key == KEY_EC_P521;
+}
+
+enum sign_result
+sign_and_verify(struct token_session *session, const struct token_key *key,
+	const struct certificate *certificate, const struct buf *tbs, struct buf *signature,
+	bool *again, struct refusal *why)
+{
+	const struct scheme *scheme = scheme_by_code(certificate->algorithm);
+	struct token_signature made;
+	enum err e = ERR_OK;
+
+	*again = false;
+	if (scheme == NULL) {
+		refuse(why, ERR_CERT_KEY, "", "%s", "");
+		return SIGN_FAILED;
+	}
+	token_sign(session, key, scheme, tbs->octets, tbs->len, &made);
+	if (made.outcome != SIGN_DONE) {
+		*why = made.why;
+		*again = made.again;
+		return made.outcome == SIGN_NOT_DONE ? SIGN_FAILED : SIGN_UNKNOWN;
+	}
+	if (is_ecdsa(scheme->key))
+		e = pubkey_ecdsa_der(scheme->key, made.raw, made.len, signature);
+	else
+		buf_put(signature, made.raw, made.len);
+	if (e == ERR_OK)
+		e = signature->err;
+	if (e == ERR_OK)
+		e = pubkey_verify(certificate->key, scheme, tbs->octets, tbs->len,
+			signature->octets, signature->len);
+	if (e == ERR_OK)
+		return SIGN_GOOD;
+	buf_reset(signature);
+	token_session_spoil(session);
+	counter_add(COUNTER_VERIFY_FAILURES, 1);
+	LOG(LOG_LEVEL_ERROR, "a signature of the token does not verify and is not used",
+		LS("reason", err_name(e)), LS("certificate", certificate->subject));
+	refuse(why, ERR_KEY_UNAVAILABLE, "", "the token's signature does not verify");
+	return SIGN_FAILED;
+}
