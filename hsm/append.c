@@ -299,8 +299,8 @@ static void message_of(
 }
 
 /* Sends one chunk; *w waits for its answer. */
-static bool chunk_send(
-	struct append *a, enum stage stage, const struct append_item *items, uint16_t n, struct waiter *w)
+static bool chunk_send(struct append *a, enum stage stage, const struct append_item *items,
+	uint16_t n, struct waiter *w)
 {
 	struct buf message = BUF_INIT(MSG_MAX);
 	struct line *line;

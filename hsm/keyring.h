@@ -52,6 +52,6 @@ void keyring_forget(struct keyring *k);
 void keyring_adopt(struct keyring *k, struct keyring *old);
 
 /* total, from, count and key of the answer. */
-void keyring_state(struct keyring *k, uint32_t from, struct msg_state_answer *answer);
+void keyring_state(struct keyring *k, uint32_t from, int64_t now, struct msg_state_answer *answer);
 
 #endif

@@ -1,10 +1,23 @@
 # hsm: the process that holds the key. token*.c are the only files that know PKCS#11.
-noinst_LIBRARIES += hsm/libhsm.a
-hsm_libhsm_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(P11_CFLAGS) $(P11KIT_CFLAGS)
-hsm_libhsm_a_SOURCES = \
+noinst_LIBRARIES += hsm/libhsm.a hsm/libtoken.a
+hsm_libtoken_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(P11_CFLAGS) $(P11KIT_CFLAGS)
+hsm_libtoken_a_SOURCES = \
 	hsm/counters.c hsm/counters.h \
 	hsm/token_uri.c hsm/token_private.h \
 	hsm/token.c hsm/token.h \
 	hsm/token_sign.c \
 	hsm/token_key.c
-HSM_LIBS = hsm/libhsm.a src/libdcsign.a $(P11_LIBS) $(P11KIT_LIBS) $(CRYPTO_LIBS)
+hsm_libhsm_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+hsm_libhsm_a_SOURCES = \
+	hsm/identity.c hsm/identity.h \
+	hsm/pin.c hsm/pin.h \
+	hsm/clock.c hsm/clock.h \
+	hsm/deadline.c hsm/deadline.h \
+	hsm/append.c hsm/append.h \
+	hsm/sign.c hsm/sign.h \
+	hsm/keyring.c hsm/keyring.h hsm/keyring_private.h \
+	hsm/keyring_prove.c \
+	hsm/decide.c hsm/credential.h \
+	hsm/evidence.c \
+	hsm/issue.c hsm/issue.h
+HSM_LIBS = hsm/libhsm.a hsm/libtoken.a src/libdcsign.a $(P11_LIBS) $(P11KIT_LIBS) $(CRYPTO_LIBS)

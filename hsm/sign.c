@@ -4,14 +4,12 @@
 #include "log.h"
 #include "pubkey.h"
 
-static bool
-is_ecdsa(enum key_type key)
+static bool is_ecdsa(enum key_type key)
 {
 	return key == KEY_EC_P256 || key == KEY_EC_P384 || key == KEY_EC_P521;
 }
 
-enum sign_result
-sign_and_verify(struct token_session *session, const struct token_key *key,
+enum sign_result sign_and_verify(struct token_session *session, const struct token_key *key,
 	const struct certificate *certificate, const struct buf *tbs, struct buf *signature,
 	bool *again, struct refusal *why)
 {

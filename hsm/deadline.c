@@ -1,0 +1,45 @@
+#include "deadline.h"
+
+#include "token.h"
+
+void deadline_init(struct deadline *d, int64_t at)
+{
+	d->at = at;
+	d->answered = false;
+	pthread_mutex_init(&d->lock, NULL);
+	for (size_t i = 0; i < MSG_ITEMS; i++)
+		d->otherwise[i] = ERR_TIMEOUT;
+}
+
+void deadline_destroy(struct deadline *d)
+{
+	pthread_mutex_destroy(&d->lock);
+}
+
+void deadline_otherwise(struct deadline *d, size_t i, enum err e)
+{
+	pthread_mutex_lock(&d->lock);
+	d->otherwise[i] = e;
+	pthread_mutex_unlock(&d->lock);
+}
+
+bool deadline_passed(struct deadline *d)
+{
+	bool passed;
+
+	pthread_mutex_lock(&d->lock);
+	passed = d->answered || monotonic_ms() >= d->at;
+	pthread_mutex_unlock(&d->lock);
+	return passed;
+}
+
+bool deadline_claim(struct deadline *d)
+{
+	bool first;
+
+	pthread_mutex_lock(&d->lock);
+	first = !d->answered;
+	d->answered = true;
+	pthread_mutex_unlock(&d->lock);
+	return first;
+}

@@ -1,0 +1,306 @@
+#include "keyring.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keyring_private.h"
+#include "log.h"
+
+static enum err chain_read(struct ring_certificate *c, const struct config_key *key,
+	const struct config_file *file, struct refusal *why)
+{
+	enum err e =
+		certificate_read_pem(c->chain, CERT_CHAIN_MAX, &c->count, file->octets, file->len);
+
+	if (e != ERR_OK)
+		return refuse(why, e, "certificate", "key %s: %s holds no readable certificates",
+			key->name, file->path);
+	if (certificate_may_delegate(&c->chain[0], AS_ISSUER, &c->unfit) != ERR_OK) {
+		c->proof = PROOF_BAD;
+		LOG(LOG_LEVEL_WARNING, "certificate can't delegate", LS("key", key->name),
+			LS("file", file->path), LS("reason", err_name(c->unfit.err)),
+			LS("detail", c->unfit.detail));
+	}
+	return ERR_OK;
+}
+
+static enum err key_read(struct ring_key *k, const struct config_key *config, struct refusal *why)
+{
+	struct refusal uri = {.err = ERR_OK};
+
+	k->config = config;
+	k->told = ERR_COUNT;
+	refuse(&k->state, ERR_KEY_UNPROVED, "", "the key was not looked at yet");
+	k->certificate = calloc(config->certificate_count + 1, sizeof *k->certificate);
+	if (k->certificate == NULL)
+		return refuse(why, ERR_NOMEM, "", "%s", "");
+	if (token_key_uri_check(config->uri, &uri) != ERR_OK)
+		return refuse(why, uri.err, "uri", "key %s: uri: %s", config->name, uri.detail);
+	for (size_t i = 0; i < config->certificate_count; i++) {
+		enum err e = chain_read(&k->certificate[k->certificate_count++], config,
+			&config->certificate[i], why);
+
+		if (e != ERR_OK)
+			return e;
+	}
+	return ERR_OK;
+}
+
+static void key_free(struct ring_key *k)
+{
+	for (size_t i = 0; i < k->certificate_count; i++)
+		for (size_t j = 0; j < k->certificate[i].count; j++)
+			certificate_free(&k->certificate[i].chain[j]);
+	free(k->certificate);
+}
+
+static bool is_of(const struct config_key *key, const char *token)
+{
+	return token == NULL || strcmp(key->token, token) == 0;
+}
+
+/* The public keys of every delegation certificate, those of other tokens too. */
+static enum err spkis_gather(struct keyring *k)
+{
+	const struct config *c = k->config;
+	struct certificate *chain = calloc(CERT_CHAIN_MAX, sizeof *chain);
+	size_t n = 0, count;
+
+	for (size_t i = 0; i < c->key_count; i++)
+		n += c->key[i].certificate_count;
+	k->spki = calloc(n + 1, sizeof *k->spki);
+	if (k->spki == NULL || chain == NULL) {
+		free(chain);
+		return ERR_NOMEM;
+	}
+	for (size_t i = 0; i < c->key_count; i++)
+		for (size_t j = 0; j < c->key[i].certificate_count; j++) {
+			const struct config_file *file = &c->key[i].certificate[j];
+
+			if (certificate_read_pem(chain, CERT_CHAIN_MAX, &count, file->octets,
+				    file->len) != ERR_OK)
+				continue; /* refused where its own token is */
+			memcpy(k->spki[k->spki_count++], chain[0].spki_sha256, SHA256_SIZE);
+			while (count > 0)
+				certificate_free(&chain[--count]);
+		}
+	free(chain);
+	return ERR_OK;
+}
+
+enum err keyring_new(
+	struct keyring **out, struct config *config, const char *token, struct refusal *why)
+{
+	struct keyring *k = calloc(1, sizeof *k);
+	enum err e = ERR_NOMEM;
+
+	*out = NULL;
+	if (k == NULL)
+		return refuse(why, ERR_NOMEM, "", "%s", "");
+	k->references = 1;
+	k->config = config_ref(config);
+	pthread_mutex_init(&k->lock, NULL);
+	k->key = calloc(config->key_count + 1, sizeof *k->key);
+	if (k->key == NULL || spkis_gather(k) != ERR_OK) {
+		refuse(why, ERR_NOMEM, "", "%s", "");
+		goto out;
+	}
+	e = ERR_OK;
+	for (size_t i = 0; e == ERR_OK && i < config->key_count; i++)
+		if (is_of(&config->key[i], token))
+			e = key_read(&k->key[k->count++], &config->key[i], why);
+out:
+	if (e == ERR_OK)
+		*out = k;
+	else
+		keyring_unref(k);
+	return e;
+}
+
+struct keyring *keyring_ref(struct keyring *k)
+{
+	atomic_fetch_add(&k->references, 1);
+	return k;
+}
+
+void keyring_unref(struct keyring *k)
+{
+	if (k == NULL || atomic_fetch_sub(&k->references, 1) > 1)
+		return;
+	for (size_t i = 0; i < k->count; i++)
+		key_free(&k->key[i]);
+	free(k->key);
+	free(k->spki);
+	pthread_mutex_destroy(&k->lock);
+	config_unref(k->config);
+	free(k);
+}
+
+const struct config *keyring_config(const struct keyring *k)
+{
+	return k->config;
+}
+
+struct ring_certificate *ring_issuing(struct ring_key *k, int64_t now)
+{
+	struct ring_certificate *best = NULL;
+
+	for (size_t i = 0; k->found && i < k->certificate_count; i++) {
+		struct ring_certificate *c = &k->certificate[i];
+
+		if (c->proof == PROOF_GOOD && certificate_valid_at(&c->chain[0], now) == ERR_OK &&
+			(best == NULL || c->chain[0].not_before > best->chain[0].not_before))
+			best = c;
+	}
+	return best;
+}
+
+static int by_name(const void *name, const void *key)
+{
+	return strcmp(name, ((const struct ring_key *)key)->config->name);
+}
+
+static struct ring_key *ring_key(const struct keyring *k, const char *name)
+{
+	return k->count == 0 ? NULL : bsearch(name, k->key, k->count, sizeof *k->key, by_name);
+}
+
+enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct keyring_use *use,
+	struct refusal *why)
+{
+	struct ring_key *key = ring_key(k, name);
+	const struct ring_certificate *c;
+	enum err e = ERR_OK;
+
+	if (key == NULL)
+		return refuse(why, ERR_NO_KEY, "key", "%s", "");
+	pthread_mutex_lock(&k->lock);
+	c = ring_issuing(key, now);
+	if (c != NULL) {
+		*use = (struct keyring_use){key->config, &c->chain[0], key->key};
+	} else {
+		e = refuse(why, ERR_KEY_UNAVAILABLE, "key", "%s: %s",
+			err_text(key->state.err == ERR_OK ? ERR_CERT_EXPIRED : key->state.err),
+			key->state.detail);
+		if (why != NULL)
+			why->retry_after = 30;
+	}
+	pthread_mutex_unlock(&k->lock);
+	return e;
+}
+
+bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE])
+{
+	for (size_t i = 0; i < k->spki_count; i++)
+		if (memcmp(k->spki[i], sha256, SHA256_SIZE) == 0)
+			return true;
+	return false;
+}
+
+void keyring_refuse_all(struct keyring *k, const struct refusal *why)
+{
+	pthread_mutex_lock(&k->lock);
+	for (size_t i = 0; i < k->count; i++) {
+		k->key[i].found = false;
+		k->key[i].state = *why;
+	}
+	pthread_mutex_unlock(&k->lock);
+}
+
+void keyring_forget(struct keyring *k)
+{
+	pthread_mutex_lock(&k->lock);
+	for (size_t i = 0; i < k->count; i++) {
+		k->key[i].found = false;
+		k->key[i].told = ERR_COUNT;
+		refuse(&k->key[i].state, ERR_KEY_UNPROVED, "", "the key is being proved");
+		for (size_t j = 0; j < k->key[i].certificate_count; j++) {
+			struct ring_certificate *c = &k->key[i].certificate[j];
+
+			if (c->proof == PROOF_GOOD)
+				c->proof = PROOF_UNTRIED;
+		}
+	}
+	pthread_mutex_unlock(&k->lock);
+}
+
+static bool same_texts(char *const *a, size_t n, char *const *b, size_t m)
+{
+	for (size_t i = 0; n == m && i < n; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return n == m;
+}
+
+static bool same_key(const struct config_key *a, const struct config_key *b)
+{
+	return strcmp(a->uri, b->uri) == 0 &&
+	       same_texts(a->accept_weak_key, a->accept_weak_key_count, b->accept_weak_key,
+		       b->accept_weak_key_count) &&
+	       a->issuer_ca.len == b->issuer_ca.len &&
+	       (a->issuer_ca.len == 0 ||
+		       memcmp(a->issuer_ca.octets, b->issuer_ca.octets, a->issuer_ca.len) == 0);
+}
+
+static void certificates_adopt(struct ring_key *k, const struct ring_key *old)
+{
+	for (size_t i = 0; i < k->certificate_count; i++)
+		for (size_t j = 0; j < old->certificate_count; j++)
+			if (k->certificate[i].proof == PROOF_UNTRIED &&
+				old->certificate[j].proof == PROOF_GOOD &&
+				memcmp(k->certificate[i].chain[0].sha256,
+					old->certificate[j].chain[0].sha256, SHA256_SIZE) == 0)
+				k->certificate[i].proof = PROOF_GOOD;
+}
+
+void keyring_adopt(struct keyring *k, struct keyring *old)
+{
+	pthread_mutex_lock(&old->lock);
+	for (size_t i = 0; i < k->count; i++) {
+		const struct ring_key *was = ring_key(old, k->key[i].config->name);
+
+		if (was == NULL || !was->found || !same_key(k->key[i].config, was->config))
+			continue;
+		k->key[i].found = true;
+		k->key[i].key = was->key;
+		memcpy(k->key[i].weak, was->weak, sizeof was->weak);
+		k->key[i].told = was->told;
+		certificates_adopt(&k->key[i], was);
+	}
+	pthread_mutex_unlock(&old->lock);
+}
+
+static void state_of(struct msg_state_key *out, struct ring_key *k, int64_t now)
+{
+	const struct ring_certificate *c = ring_issuing(k, now);
+
+	memcpy(out->name, k->config->name, sizeof out->name);
+	memcpy(out->weak, k->weak, sizeof out->weak);
+	out->err = c != NULL ? ERR_OK : k->state.err;
+	if (c != NULL) {
+		memcpy(out->certificate_sha256, c->chain[0].sha256, SHA256_SIZE);
+		out->certificate_not_after = c->chain[0].not_after;
+		out->algorithm = c->chain[0].algorithm;
+		return;
+	}
+	if (out->err == ERR_OK)
+		out->err = ERR_CERT_EXPIRED; /* since the last look */
+	snprintf(out->detail, sizeof out->detail, "%.*s", (int)sizeof out->detail - 1,
+		k->state.detail);
+}
+
+void keyring_state(struct keyring *k, uint32_t from, int64_t now, struct msg_state_answer *answer)
+{
+	answer->total = (uint32_t)k->count;
+	answer->from = from;
+	answer->count = 0;
+	pthread_mutex_lock(&k->lock);
+	for (size_t i = from; i < k->count && answer->count < STATE_KEYS; i++) {
+		struct msg_state_key *out = &answer->key[answer->count++];
+
+		memset(out, 0, sizeof *out);
+		state_of(out, &k->key[i], now);
+	}
+	pthread_mutex_unlock(&k->lock);
+}
