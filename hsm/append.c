@@ -14,7 +14,7 @@
  */
 #define APPEND_OCTETS (MSG_MAX / 3)
 
-struct line { /* one channel; its descriptor is closed when nobody sends on it any more */
+struct link { /* one channel; its descriptor is closed when nobody sends on it any more */
 	int fd;
 	unsigned users;
 	uint64_t number;
@@ -24,7 +24,7 @@ struct line { /* one channel; its descriptor is closed when nobody sends on it a
 struct waiter {
 	struct waiter *next;
 	uint64_t serial;
-	uint64_t number; /* of the line */
+	uint64_t number; /* of the link */
 	uint16_t type;	 /* of the answer */
 	pthread_cond_t woken;
 	bool done;
@@ -34,7 +34,7 @@ struct waiter {
 
 struct append {
 	pthread_mutex_t lock;
-	struct line *line; /* NULL: none */
+	struct link *link; /* NULL: none */
 	struct waiter *waiters;
 	uint64_t serial, number;
 	char chain[2 * NAME_SIZE + 8];
@@ -51,34 +51,34 @@ struct append *append_new(void)
 }
 
 /* With the lock held. */
-static void line_drop(struct line *line)
+static void link_drop(struct link *link)
 {
-	if (line == NULL || --line->users > 0)
+	if (link == NULL || --link->users > 0)
 		return;
-	close(line->fd);
-	free(line);
+	close(link->fd);
+	free(link);
 }
 
 void append_free(struct append *a)
 {
 	if (a == NULL)
 		return;
-	line_drop(a->line);
+	link_drop(a->link);
 	pthread_mutex_destroy(&a->lock);
 	free(a);
 }
 
 void append_attach(struct append *a, int fd)
 {
-	struct line *line = fd < 0 ? NULL : calloc(1, sizeof *line);
+	struct link *link = fd < 0 ? NULL : calloc(1, sizeof *link);
 
-	if (fd >= 0 && line == NULL)
+	if (fd >= 0 && link == NULL)
 		close(fd);
 	pthread_mutex_lock(&a->lock);
-	line_drop(a->line);
-	a->line = line;
-	if (line != NULL)
-		*line = (struct line){.fd = fd, .users = 1, .number = ++a->number};
+	link_drop(a->link);
+	a->link = link;
+	if (link != NULL)
+		*link = (struct link){.fd = fd, .users = 1, .number = ++a->number};
 	for (struct waiter *w = a->waiters; w != NULL; w = w->next) {
 		w->done = true;
 		pthread_cond_signal(&w->woken);
@@ -89,7 +89,7 @@ void append_attach(struct append *a, int fd)
 
 int append_fd(const struct append *a)
 {
-	return a->line == NULL ? -1 : a->line->fd;
+	return a->link == NULL ? -1 : a->link->fd;
 }
 
 static struct waiter *waiter_remove(struct append *a, uint64_t serial)
@@ -161,49 +161,49 @@ static enum err unavailable(struct refusal *why)
 	return ERR_LEDGER_UNAVAILABLE;
 }
 
-/* Takes the line if there is one at this stage, and puts the waiter on the list before anything can
+/* Takes the link if there is one at this stage, and puts the waiter on the list before anything can
  * answer it. */
-static struct line *line_take(struct append *a, enum stage stage, struct waiter *w)
+static struct link *link_take(struct append *a, enum stage stage, struct waiter *w)
 {
-	struct line *line;
+	struct link *link;
 
 	pthread_mutex_lock(&a->lock);
-	line = a->line;
-	if (line != NULL && line->stage == stage) {
-		line->users++;
-		w->number = line->number;
+	link = a->link;
+	if (link != NULL && link->stage == stage) {
+		link->users++;
+		w->number = link->number;
 		if (w->serial == 0) {
 			w->serial = ++a->serial;
 			w->next = a->waiters;
 			a->waiters = w;
 		}
 	} else {
-		line = NULL;
+		link = NULL;
 	}
 	pthread_mutex_unlock(&a->lock);
-	return line;
+	return link;
 }
 
-/* The line that this waiter was served on goes on to the next stage. */
-static void line_advance(struct append *a, const struct waiter *w, enum stage stage)
+/* The link that this waiter was served on goes on to the next stage. */
+static void link_advance(struct append *a, const struct waiter *w, enum stage stage)
 {
 	pthread_mutex_lock(&a->lock);
-	if (a->line != NULL && a->line->number == w->number)
-		a->line->stage = stage;
+	if (a->link != NULL && a->link->number == w->number)
+		a->link->stage = stage;
 	pthread_mutex_unlock(&a->lock);
 }
 
 /* Sends; a waiter that could not be sent is off the list. */
-static bool line_send(
-	struct append *a, struct line *line, struct waiter *w, const struct buf *message)
+static bool link_send(
+	struct append *a, struct link *link, struct waiter *w, const struct buf *message)
 {
 	bool sent = message->err == ERR_OK &&
-		    channel_send(line->fd, message, NULL, 0, SEND_MS) == ERR_OK;
+		    channel_send(link->fd, message, NULL, 0, SEND_MS) == ERR_OK;
 
 	pthread_mutex_lock(&a->lock);
 	if (!sent)
 		waiter_remove(a, w->serial);
-	line_drop(line);
+	link_drop(link);
 	pthread_mutex_unlock(&a->lock);
 	return sent;
 }
@@ -222,17 +222,17 @@ enum err append_open(
 	struct waiter w = {.type = MSG_ANSWER(MSG_HELLO), .woken = PTHREAD_COND_INITIALIZER};
 	struct msg_hello hello = {.role = ROLE_HSM};
 	struct buf message = BUF_INIT(MSG_MAX);
-	struct line *line = line_take(a, FRESH, &w);
+	struct link *link = link_take(a, FRESH, &w);
 	struct msg_head head;
 	struct reader body;
 	enum err e;
 
-	if (line == NULL)
+	if (link == NULL)
 		return unavailable(why);
 	strncpy(hello.name, token, sizeof hello.name - 1);
 	msg_begin(&message, MSG_HELLO, w.serial);
 	msg_hello_write(&message, &hello);
-	if (line_send(a, line, &w, &message))
+	if (link_send(a, link, &w, &message))
 		waiter_wait(a, &w);
 	buf_free(&message);
 	if (w.octets == NULL)
@@ -248,7 +248,7 @@ enum err append_open(
 	pthread_mutex_lock(&a->lock);
 	memcpy(a->chain, answer->chain, sizeof a->chain);
 	pthread_mutex_unlock(&a->lock);
-	line_advance(a, &w, GREETED);
+	link_advance(a, &w, GREETED);
 	return ERR_OK;
 }
 
@@ -257,7 +257,7 @@ uint64_t append_generation(struct append *a)
 	uint64_t n;
 
 	pthread_mutex_lock(&a->lock);
-	n = a->line != NULL && a->line->stage == OPEN ? a->line->number : 0;
+	n = a->link != NULL && a->link->stage == OPEN ? a->link->number : 0;
 	pthread_mutex_unlock(&a->lock);
 	return n;
 }
@@ -303,15 +303,15 @@ static bool chunk_send(struct append *a, enum stage stage, const struct append_i
 	uint16_t n, struct waiter *w)
 {
 	struct buf message = BUF_INIT(MSG_MAX);
-	struct line *line;
+	struct link *link;
 	bool sent = false;
 
 	w->type = MSG_ANSWER(MSG_APPEND);
 	pthread_cond_init(&w->woken, NULL);
-	line = line_take(a, stage, w);
-	if (line != NULL) {
+	link = link_take(a, stage, w);
+	if (link != NULL) {
 		message_of(&message, w->serial, items, n);
-		sent = line_send(a, line, w, &message);
+		sent = link_send(a, link, w, &message);
 	}
 	buf_free(&message);
 	return sent;
@@ -361,7 +361,7 @@ static enum err append_all(struct append *a, enum stage stage, const struct appe
 			free(waiters[i].octets);
 	}
 	if (e == ERR_OK && stage == GREETED)
-		line_advance(a, &waiters[0], OPEN);
+		link_advance(a, &waiters[0], OPEN);
 	free(waiters);
 	free(sizes);
 	return e == ERR_OK ? ERR_OK : unavailable(why);
@@ -392,12 +392,12 @@ void append_post(struct append *a, const struct append_item *items, size_t count
 		uint16_t n = chunk(items, count);
 		struct buf message = BUF_INIT(MSG_MAX);
 		struct waiter w = {.serial = UINT64_MAX}; /* nobody waits */
-		struct line *line = line_take(a, OPEN, &w);
+		struct link *link = link_take(a, OPEN, &w);
 
-		if (line == NULL)
+		if (link == NULL)
 			return;
 		message_of(&message, w.serial, items, n);
-		line_send(a, line, &w, &message);
+		link_send(a, link, &w, &message);
 		buf_free(&message);
 		items += n;
 		count -= n;

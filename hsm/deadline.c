@@ -23,6 +23,16 @@ void deadline_otherwise(struct deadline *d, size_t i, enum err e)
 	pthread_mutex_unlock(&d->lock);
 }
 
+enum err deadline_said(struct deadline *d, size_t i)
+{
+	enum err e;
+
+	pthread_mutex_lock(&d->lock);
+	e = d->otherwise[i];
+	pthread_mutex_unlock(&d->lock);
+	return e;
+}
+
 bool deadline_passed(struct deadline *d)
 {
 	bool passed;

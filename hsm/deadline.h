@@ -20,6 +20,7 @@ void deadline_init(struct deadline *d, int64_t at);
 void deadline_destroy(struct deadline *d);
 /* From now on item i would be answered with e. */
 void deadline_otherwise(struct deadline *d, size_t i, enum err e);
+enum err deadline_said(struct deadline *d, size_t i);
 /* Is the time over? Then nothing may be signed any more. */
 bool deadline_passed(struct deadline *d);
 /* True for exactly one caller: it answers. */

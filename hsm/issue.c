@@ -100,6 +100,7 @@ static bool authorise(struct batch *b, int64_t attempt)
 
 		if (c->step != STEP_DECIDED)
 			continue;
+		why = (struct refusal){.err = ERR_OK};
 		c->attempt = attempt;
 		if (s == NULL)
 			refuse(&why, ERR_NOMEM, "", "%s", "");

@@ -19,5 +19,12 @@ hsm_libhsm_a_SOURCES = \
 	hsm/keyring_prove.c \
 	hsm/decide.c hsm/credential.h \
 	hsm/evidence.c \
-	hsm/issue.c hsm/issue.h
+	hsm/issue.c hsm/issue.h \
+	hsm/queue.c hsm/queue.h hsm/line.h \
+	hsm/keeper.c hsm/keeper.h
 HSM_LIBS = hsm/libhsm.a hsm/libtoken.a src/libdcsign.a $(P11_LIBS) $(P11KIT_LIBS) $(CRYPTO_LIBS)
+
+pkglibexec_PROGRAMS += dcsignd-hsm
+dcsignd_hsm_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c hsm/service.c hsm/service.h
+dcsignd_hsm_LDADD = $(HSM_LIBS) -lpthread

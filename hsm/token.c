@@ -143,7 +143,10 @@ enum err token_open(struct token **out, const struct token_spec *spec, struct re
 	pthread_cond_init(&t->freed, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	t->limit = spec->sessions;
-	e = module_load(t, spec, why);
+	t->session = calloc(t->limit, sizeof *t->session);
+	for (unsigned i = 0; t->session != NULL && i < t->limit; i++)
+		t->session[i].token = t;
+	e = t->session == NULL ? refuse(why, ERR_NOMEM, "", "%s", "") : module_load(t, spec, why);
 	if (e == ERR_OK)
 		e = slot_find(t, spec->uri, why);
 	if (e == ERR_OK) {
@@ -162,45 +165,65 @@ enum err token_open(struct token **out, const struct token_spec *spec, struct re
 	return e;
 }
 
-enum err token_login(struct token *t, const char *pin, bool insist, struct refusal *why)
+enum err token_login_allowed(const struct token *t, bool insist, struct refusal *why)
 {
-	unsigned long rv;
-
 	if (t->facts.pin_locked || t->facts.pin_final_try)
-		return refuse(why, ERR_PIN, "",
+		return refuse(why, ERR_PIN, "pin",
 			"the token says that its PIN is %s: no login is tried",
 			t->facts.pin_locked ? "locked" : "at its last try");
 	if (t->facts.pin_count_low && !insist)
-		return refuse(why, ERR_PIN, "",
+		return refuse(why, ERR_PIN, "pin",
 			"the token says that a wrong PIN was tried: no login is tried; log in once "
 			"with the right PIN, for example by dcsign keys list");
-	ERR_clear_error();
-	if (PKCS11_login(t->slot, 0, pin) == 0)
-		return ERR_OK;
-	rv = (unsigned long)ERR_GET_REASON(ERR_peek_last_error());
-	ERR_clear_error();
-	if (rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE ||
-		rv == CKR_PIN_LOCKED || rv == CKR_PIN_EXPIRED)
-		return refuse(why, ERR_PIN, "pin", "C_Login: %s (0x%lx)", p11_kit_strerror(rv), rv);
-	return token_refuse(why, "C_Login", rv);
+	return ERR_OK;
 }
 
-static void session_close(struct token_session *s)
+/* What a failed C_Login says about the PIN; any other code leaves it open. */
+static const struct {
+	CK_RV rv;
+	enum login_result result;
+} login_results[] = {
+	{CKR_PIN_INCORRECT, LOGIN_REFUSED},
+	{CKR_PIN_INVALID, LOGIN_REFUSED},
+	{CKR_PIN_LEN_RANGE, LOGIN_REFUSED},
+	{CKR_PIN_EXPIRED, LOGIN_REFUSED},
+	{CKR_PIN_LOCKED, LOGIN_REFUSED},
+	{CKR_USER_PIN_NOT_INITIALIZED, LOGIN_REFUSED},
+	{CKR_TOKEN_NOT_PRESENT, LOGIN_NOT_TRIED},
+	{CKR_DEVICE_REMOVED, LOGIN_NOT_TRIED},
+	{CKR_SESSION_HANDLE_INVALID, LOGIN_NOT_TRIED},
+	{CKR_SESSION_CLOSED, LOGIN_NOT_TRIED},
+	{CKR_SESSION_COUNT, LOGIN_NOT_TRIED},
+	{CKR_CRYPTOKI_NOT_INITIALIZED, LOGIN_NOT_TRIED},
+};
+
+enum login_result token_login(struct token *t, const char *pin, struct refusal *why)
 {
-	s->token->p11->C_CloseSession(s->handle);
-	free(s);
+	CK_RV rv;
+
+	ERR_clear_error();
+	if (PKCS11_login(t->slot, 0, pin) == 0)
+		return LOGIN_DONE;
+	rv = (CK_RV)ERR_GET_REASON(ERR_peek_last_error());
+	ERR_clear_error();
+	for (size_t i = 0; i < sizeof login_results / sizeof *login_results; i++)
+		if (login_results[i].rv == rv) {
+			token_refuse(why, "C_Login", rv);
+			if (why != NULL && login_results[i].result == LOGIN_REFUSED)
+				why->err = ERR_PIN;
+			return login_results[i].result;
+		}
+	token_refuse(why, "C_Login", rv);
+	return LOGIN_UNSURE;
 }
 
 void token_close(struct token *t)
 {
 	if (t == NULL)
 		return;
-	while (t->idle != NULL) {
-		struct token_session *s = t->idle;
-
-		t->idle = s->next;
-		session_close(s);
-	}
+	if (t->session != NULL)
+		sessions_drop(t);
+	free(t->session);
 	if (t->keeper != CK_INVALID_HANDLE)
 		t->p11->C_CloseSession(t->keeper);
 	if (t->slots != NULL)
@@ -217,6 +240,32 @@ void token_close(struct token *t)
 	free(t);
 }
 
+void keeper_lock(struct token *t)
+{
+	pthread_mutex_lock(&t->keeper_lock);
+	t->keeper_since = monotonic_ms();
+}
+
+void keeper_unlock(struct token *t)
+{
+	t->keeper_since = 0;
+	pthread_mutex_unlock(&t->keeper_lock);
+}
+
+bool token_stuck(const struct token *t, int64_t limit_ms)
+{
+	int64_t before = monotonic_ms() - limit_ms, since = t->keeper_since;
+	unsigned stuck = 0;
+
+	if (since != 0 && since < before - limit_ms)
+		return true;
+	for (unsigned i = 0; i < t->limit; i++) {
+		since = t->session[i].since;
+		stuck += since != 0 && since < before;
+	}
+	return stuck > 0 && stuck >= (t->limit + 1) / 2;
+}
+
 enum err token_probe(struct token *t, struct refusal *why)
 {
 	CK_TOKEN_INFO info;
@@ -224,7 +273,7 @@ enum err token_probe(struct token *t, struct refusal *why)
 	const char *call = "C_GetTokenInfo";
 	CK_RV rv;
 
-	pthread_mutex_lock(&t->keeper_lock);
+	keeper_lock(t);
 	/* C_GetSessionInfo alone says nothing about a token that went away */
 	rv = t->p11->C_GetTokenInfo(t->slot_id, &info);
 	if (rv == CKR_OK) {
@@ -234,7 +283,7 @@ enum err token_probe(struct token *t, struct refusal *why)
 			session.state != CKS_RW_USER_FUNCTIONS)
 			rv = CKR_USER_NOT_LOGGED_IN;
 	}
-	pthread_mutex_unlock(&t->keeper_lock);
+	keeper_unlock(t);
 	if (rv == CKR_OK &&
 		memcmp(info.serialNumber, t->info.serialNumber, sizeof info.serialNumber) != 0)
 		rv = CKR_TOKEN_NOT_PRESENT;

@@ -38,13 +38,17 @@ enum err token_key_uri_check(const char *uri, struct refusal *why);
  * loaded, the token is not there, or several match. One token at a time per process and module. */
 enum err token_open(struct token **out, const struct token_spec *spec, struct refusal *why);
 const struct token_facts *token_facts(const struct token *t);
-/*
- * One C_Login. Refused without a try when the token says that a try is dangerous: always at
- * FINAL_TRY and LOCKED, at COUNT_LOW unless `insist`. ERR_PIN: refused by the token or not tried
- * (field `pin`: tried, "" : not tried); ERR_TOKEN: anything else. libp11 keeps a copy of the PIN
- * on its heap until token_close.
- */
-enum err token_login(struct token *t, const char *pin, bool insist, struct refusal *why);
+/* ERR_PIN when the token says that a try is dangerous: at FINAL_TRY and LOCKED; at COUNT_LOW
+ * unless `insist`. */
+enum err token_login_allowed(const struct token *t, bool insist, struct refusal *why);
+/* One C_Login. libp11 keeps a copy of the PIN on its heap until token_close. */
+enum login_result {
+	LOGIN_DONE,
+	LOGIN_REFUSED,	 /* the PIN is not taken */
+	LOGIN_NOT_TRIED, /* the token did not look at it */
+	LOGIN_UNSURE	 /* another failure */
+};
+enum login_result token_login(struct token *t, const char *pin, struct refusal *why);
 /* All sessions must have been given back. NULL is allowed. */
 void token_close(struct token *t);
 
@@ -52,6 +56,9 @@ void token_close(struct token *t);
 enum err token_probe(struct token *t, struct refusal *why);
 /* True for good after an error that needs a new process. */
 bool token_lost(const struct token *t);
+/* Calls that do not come back: half of the sessions for limit_ms, or the keeper's for twice that.
+ */
+bool token_stuck(const struct token *t, int64_t limit_ms);
 unsigned token_sessions_open(const struct token *t);
 
 /* A private key. Handles hold as long as the process lives. */

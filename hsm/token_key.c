@@ -116,7 +116,7 @@ enum err token_key_find(
 		return refuse(why, ERR_KEY_MISSING, "uri", "%s names another token than %s", text,
 			t->facts.label);
 	}
-	pthread_mutex_lock(&t->keeper_lock);
+	keeper_lock(t);
 	e = objects_find(
 		t, template, uri_template(uri, &object_class, template), found, 2, &count, why);
 	if (e == ERR_OK && count == 0)
@@ -129,7 +129,7 @@ enum err token_key_find(
 		key->handle = found[0];
 		e = key_facts(t, key, why);
 	}
-	pthread_mutex_unlock(&t->keeper_lock);
+	keeper_unlock(t);
 	p11_kit_uri_free(uri);
 	return e;
 }
@@ -243,10 +243,10 @@ enum err token_key_check(struct token *t, const struct token_key *key,
 	struct judgement j = {.rules = rules, .weak = weak, .size = size, .why = why};
 
 	weak[0] = '\0';
-	pthread_mutex_lock(&t->keeper_lock);
+	keeper_lock(t);
 	for (size_t i = 0; i < sizeof rules_of_a_key / sizeof *rules_of_a_key; i++)
 		judge_flag(&j, t, key, &rules_of_a_key[i]);
 	judge_mechanisms(&j, t, key);
-	pthread_mutex_unlock(&t->keeper_lock);
+	keeper_unlock(t);
 	return j.err;
 }

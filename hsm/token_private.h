@@ -6,6 +6,7 @@
 #include <p11-kit/pkcs11.h>
 #include <p11-kit/uri.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "token.h"
 
@@ -27,18 +28,26 @@ struct token {
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t freed;
-	struct token_session *idle; /* list of open sessions that nobody uses */
-	unsigned in_use, open, limit;
+	struct token_session *session; /* limit of them */
+	unsigned limit;
 	bool lost;
+	_Atomic int64_t keeper_since; /* monotonic_ms when the keeper's call began; 0: none */
 };
 
 struct token_session {
 	struct token *token;
-	struct token_session *next;
-	CK_SESSION_HANDLE handle;
-	bool tried;  /* a signature was made on it: it is not fresh any more */
-	bool failed; /* to be closed */
+	CK_SESSION_HANDLE handle; /* CK_INVALID_HANDLE: closed */
+	bool in_use;
+	bool tried;	       /* a signature was made on it: it is not fresh any more */
+	bool failed;	       /* to be closed */
+	_Atomic int64_t since; /* as keeper_since */
 };
+
+/* The keeper session serves one call at a time. */
+void keeper_lock(struct token *t);
+void keeper_unlock(struct token *t);
+/* Closes what nobody uses: after an error of one, the others are doubtful too. */
+void sessions_drop(struct token *t);
 
 /* Parses and checks; *out is freed with p11_kit_uri_free. */
 enum err uri_parse(P11KitUri **out, const char *text, bool of_key, struct refusal *why);

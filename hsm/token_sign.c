@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "counters.h"
 #include "token_private.h"
@@ -48,87 +49,121 @@ static enum cause cause_of(CK_RV rv)
 unsigned token_sessions_open(const struct token *t)
 {
 	struct token *inner = (struct token *)(uintptr_t)t;
-	unsigned n;
+	unsigned n = t->keeper != CK_INVALID_HANDLE;
 
 	pthread_mutex_lock(&inner->lock);
-	n = t->open + (t->keeper != CK_INVALID_HANDLE);
+	for (unsigned i = 0; i < t->limit; i++)
+		n += t->session[i].handle != CK_INVALID_HANDLE;
 	pthread_mutex_unlock(&inner->lock);
 	return n;
 }
 
-static enum err session_open(struct token *t, struct token_session **out, struct refusal *why)
+static void session_close(struct token_session *s)
 {
-	struct token_session *s = calloc(1, sizeof *s);
+	CK_SESSION_HANDLE handle = s->handle;
+
+	pthread_mutex_lock(&s->token->lock);
+	s->handle = CK_INVALID_HANDLE;
+	pthread_mutex_unlock(&s->token->lock);
+	s->tried = s->failed = false;
+	if (handle != CK_INVALID_HANDLE)
+		s->token->p11->C_CloseSession(handle);
+}
+
+/* One that nobody uses, an open one first. With the lock held. */
+static struct token_session *session_free(struct token *t)
+{
+	struct token_session *closed = NULL;
+
+	for (unsigned i = 0; i < t->limit; i++) {
+		struct token_session *s = &t->session[i];
+
+		if (!s->in_use && s->handle != CK_INVALID_HANDLE)
+			return s;
+		if (!s->in_use)
+			closed = s;
+	}
+	return closed;
+}
+
+void sessions_drop(struct token *t)
+{
+	struct token_session *s;
+
+	pthread_mutex_lock(&t->lock);
+	while ((s = session_free(t)) != NULL && s->handle != CK_INVALID_HANDLE) {
+		s->in_use = true;
+		pthread_mutex_unlock(&t->lock);
+		session_close(s);
+		pthread_mutex_lock(&t->lock);
+		s->in_use = false;
+		pthread_cond_signal(&t->freed);
+	}
+	pthread_mutex_unlock(&t->lock);
+}
+
+static enum err session_open(struct token *t, struct token_session *s, struct refusal *why)
+{
+	CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
 	CK_RV rv;
 
-	if (s == NULL)
-		return refuse(why, ERR_NOMEM, "", "%s", "");
-	s->token = t;
-	rv = t->p11->C_OpenSession(t->slot_id, CKF_SERIAL_SESSION, NULL, NULL, &s->handle);
-	if (rv != CKR_OK) {
-		free(s);
-		if (cause_of(rv) != CAUSE_BUSY)
-			token_set_lost(t);
-		return token_refuse(why, "C_OpenSession", rv);
+	s->since = monotonic_ms();
+	rv = t->p11->C_OpenSession(t->slot_id, CKF_SERIAL_SESSION, NULL, NULL, &handle);
+	s->since = 0;
+	if (rv == CKR_OK) {
+		pthread_mutex_lock(&t->lock);
+		s->handle = handle;
+		pthread_mutex_unlock(&t->lock);
+		return ERR_OK;
 	}
-	*out = s;
-	return ERR_OK;
+	if (cause_of(rv) != CAUSE_BUSY)
+		token_set_lost(t);
+	return token_refuse(why, "C_OpenSession", rv);
+}
+
+/* A free session, an open one if there is; waits. NULL and *why. */
+static struct token_session *session_wait(struct token *t, int64_t until, struct refusal *why)
+{
+	struct timespec deadline = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
+	struct token_session *s = NULL;
+	bool late = false;
+
+	pthread_mutex_lock(&t->lock);
+	while (!t->lost && !late && (s = session_free(t)) == NULL)
+		late = pthread_cond_timedwait(&t->freed, &t->lock, &deadline) != 0;
+	if (s != NULL && !t->lost)
+		s->in_use = true;
+	else if (t->lost)
+		s = (refuse(why, ERR_TOKEN, "token", "the token was lost"), NULL);
+	else
+		refuse(why, ERR_TIMEOUT, "", "no session of the token became free");
+	pthread_mutex_unlock(&t->lock);
+	return s;
 }
 
 enum err token_session_take(
 	struct token *t, int64_t until, struct token_session **out, struct refusal *why)
 {
-	struct timespec deadline = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
-	enum err e = ERR_OK;
-	bool lost;
+	struct refusal none;
+	struct token_session *s = session_wait(t, until, why != NULL ? why : (why = &none));
+	enum err e = s == NULL ? why->err : ERR_OK;
 
-	*out = NULL;
-	pthread_mutex_lock(&t->lock);
-	while (!t->lost && t->in_use >= t->limit && e == ERR_OK)
-		if (pthread_cond_timedwait(&t->freed, &t->lock, &deadline) != 0)
-			e = refuse(why, ERR_TIMEOUT, "", "no session of the token became free");
-	lost = t->lost;
-	if (e == ERR_OK && !lost) {
-		t->in_use++;
-		*out = t->idle;
-		if (*out != NULL)
-			t->idle = (*out)->next;
-		else
-			t->open++;
-	}
-	pthread_mutex_unlock(&t->lock);
-	if (lost)
-		return refuse(why, ERR_TOKEN, "token", "the token was lost");
-	if (e != ERR_OK || *out != NULL)
-		return e;
-	e = session_open(t, out, why);
-	if (e != ERR_OK) {
-		pthread_mutex_lock(&t->lock);
-		t->in_use--;
-		t->open--;
-		pthread_cond_signal(&t->freed);
-		pthread_mutex_unlock(&t->lock);
-	}
+	if (s != NULL && s->handle == CK_INVALID_HANDLE)
+		e = session_open(t, s, why);
+	if (e != ERR_OK && s != NULL)
+		token_session_give(s);
+	*out = e == ERR_OK ? s : NULL;
 	return e;
 }
 
 void token_session_give(struct token_session *s)
 {
 	struct token *t = s->token;
-	bool keep = !s->failed;
 
-	if (!keep) {
-		t->p11->C_CloseSession(s->handle);
-		free(s);
-	}
+	if (s->failed)
+		session_close(s);
 	pthread_mutex_lock(&t->lock);
-	t->in_use--;
-	if (keep) {
-		s->next = t->idle;
-		t->idle = s;
-	} else {
-		t->open--;
-	}
+	s->in_use = false;
 	pthread_cond_signal(&t->freed);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -174,6 +209,8 @@ static void failed(struct token_session *s, const char *call, CK_RV rv, enum tok
 		cause = CAUSE_LOST;
 	}
 	s->failed = true;
+	if (cause == CAUSE_SESSION)
+		sessions_drop(s->token);
 	out->outcome = outcome;
 	out->again = cause == CAUSE_SESSION || cause == CAUSE_BUSY;
 	token_refuse(&out->why, call, rv);
@@ -233,7 +270,9 @@ void token_sign(struct token_session *s, const struct token_key *key, const stru
 		message = digest;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &a);
+	s->since = monotonic_ms();
 	sign_octets(s, key, &mechanism, message, len, out);
+	s->since = 0;
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	counter_add(COUNTER_SIGN_US,
 		(uint64_t)((b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000));

@@ -1,0 +1,160 @@
+/* dcsignd-hsm: the process that holds the delegation keys of one token. Started by dcsignd. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "clock.h"
+#include "log.h"
+#include "pin.h"
+#include "service.h"
+
+#define START_SECONDS 30 /* a module that hangs in its start is killed and tried again */
+
+static int configuration_refused(uint64_t serial, const struct refusal *why)
+{
+	child_answer_config(serial, why);
+	LOG(LOG_LEVEL_ERROR, "configuration refused", LS("option", why->field),
+		LS("detail", why->detail));
+	return EXIT_CONFIG;
+}
+
+static enum err check_tokens(const struct config *config, struct refusal *why)
+{
+	for (size_t i = 0; i < config->token_count; i++) {
+		const struct config_token *t = &config->token[i];
+		struct refusal uri;
+
+		if (token_uri_check(t->uri, &uri) != ERR_OK)
+			return refuse(
+				why, uri.err, "uri", "token %s: uri: %s", t->name, uri.detail);
+	}
+	return ERR_OK;
+}
+
+/* `-n`: is this bundle one that every hsm process would take? */
+static int check_only(struct config *config, uint64_t serial)
+{
+	struct refusal why = {.err = ERR_OK};
+	struct keyring *keys = NULL;
+
+	if (check_tokens(config, &why) != ERR_OK ||
+		keyring_new(&keys, config, NULL, &why) != ERR_OK)
+		return configuration_refused(serial, &why);
+	keyring_unref(keys);
+	child_answer_config(serial, NULL);
+	return EXIT_DRAINED;
+}
+
+/* Logs in, at most once per PIN: the breaker is durable before. */
+static enum err log_in(struct token *t, int fd, const char *folder, struct refusal *why)
+{
+	const char *serial = token_facts(t)->serial;
+	enum login_result result;
+	struct pin pin;
+	enum err e = token_login_allowed(t, false, why);
+
+	if (e == ERR_OK)
+		e = pin_read(&pin, fd, why);
+	if (e != ERR_OK)
+		return e;
+	e = breaker_arm(folder, serial, &pin, why);
+	result = e == ERR_OK ? token_login(t, pin.text, why) : LOGIN_NOT_TRIED;
+	pin_wipe(&pin);
+	if (e != ERR_OK)
+		return e;
+	if (result == LOGIN_REFUSED) {
+		breaker_trip(folder, serial, NULL);
+		return why->err;
+	}
+	if (result == LOGIN_UNSURE)
+		return why->err;
+	e = breaker_clear(folder, serial, NULL, result == LOGIN_DONE ? why : NULL);
+	return result == LOGIN_DONE ? e : why->err;
+}
+
+/* ERR_OK: logged in, or never to be (start->token_why). Else the token is absent for now. */
+static enum err token_start(struct service_start *start, int pin)
+{
+	const struct config_token *c = config_token(start->config, start->token_name);
+	unsigned sessions =
+		c->concurrency > 0 && c->concurrency < c->sessions ? c->concurrency : c->sessions;
+	const struct token_spec spec = {.module = c->module,
+		.module_args = c->module_args,
+		.uri = c->uri,
+		.sessions = sessions};
+	struct refusal *why = &start->token_why;
+	enum err e;
+
+	alarm(START_SECONDS);
+	e = token_open(&start->token, &spec, why);
+	if (e == ERR_OK) {
+		snprintf(start->serial, sizeof start->serial, "%s",
+			token_facts(start->token)->serial);
+		e = log_in(start->token, pin, start->breaker_folder, why);
+	}
+	alarm(0);
+	if (e == ERR_OK)
+		return ERR_OK;
+	LOG(LOG_LEVEL_ERROR, "no token", LS("token", start->token_name), LS("reason", err_name(e)),
+		LS("detail", why->detail));
+	token_close(start->token);
+	start->token = NULL;
+	if (e == ERR_SYSTEM || e == ERR_CRYPTO)
+		why->err = ERR_PIN; /* the breaker can't be written: no login, but no loop either */
+	return e == ERR_PIN || e == ERR_SYSTEM || e == ERR_CRYPTO ? ERR_OK : e;
+}
+
+static int serve(struct config *config, struct child_secrets *secrets, uint64_t serial,
+	const char *token_name)
+{
+	struct service_start start = {.config = config, .token_name = token_name};
+	struct refusal why = {.err = ERR_OK};
+	char folder[4096];
+	int code;
+
+	if (config_token(config, token_name) == NULL) {
+		refuse(&why, ERR_FORMAT, "token", "there is no token %s", token_name);
+		return configuration_refused(serial, &why);
+	}
+	if (check_tokens(config, &why) != ERR_OK ||
+		keyring_new(&start.keys, config, token_name, &why) != ERR_OK)
+		return configuration_refused(serial, &why);
+	child_answer_config(serial, NULL);
+	snprintf(folder, sizeof folder, "%s/hsm", config->state);
+	start.breaker_folder = folder;
+	if (token_start(&start, child_secret(secrets, "pin", 0)) != ERR_OK) {
+		keyring_unref(start.keys);
+		return EXIT_ABSENT;
+	}
+	child_secrets_close(secrets);
+	code = service_run(&start);
+	token_close(start.token);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct child_secrets secrets;
+	struct config *config;
+	uint64_t serial;
+	int code;
+
+	log_open("dcsignd-hsm", LOG_LEVEL_INFO, false);
+	if (argc != 2) {
+		fprintf(stderr, "dcsignd-hsm is started by dcsignd, not by hand\n");
+		return 2;
+	}
+	clock_start();
+	if (child_start(&config, &secrets, &serial, sha256) != ERR_OK) {
+		LOG(LOG_LEVEL_ERROR, "no configuration from the parent");
+		return EXIT_MALFORMED;
+	}
+	log_open("dcsignd-hsm", (enum log_level)config->log.level, config->log.json);
+	code = strcmp(argv[1], "-n") == 0 ? check_only(config, serial)
+					  : serve(config, &secrets, serial, argv[1]);
+	child_secrets_close(&secrets);
+	config_unref(config);
+	return code;
+}

@@ -1,0 +1,227 @@
+#include "queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "counters.h"
+#include "log.h"
+#include "token.h"
+
+#define SEND_MS 200
+
+void queue_answer(struct line *api, uint64_t serial, const struct buf *body)
+{
+	struct buf message = BUF_INIT(MSG_MAX);
+
+	msg_begin(&message, MSG_ANSWER(MSG_ISSUE), serial);
+	if (body->err == ERR_OK)
+		buf_put(&message, body->octets, body->len);
+	else
+		message.err = body->err;
+	if (message.err != ERR_OK)
+		LOG(LOG_LEVEL_ERROR, "an answer could not be written",
+			LS("reason", err_name(message.err)));
+	else if (channel_send(api->fd, &message, NULL, 0, SEND_MS) != ERR_OK)
+		LOG(LOG_LEVEL_WARNING, "an answer was lost: the api is gone or does not read");
+	buf_free(&message);
+}
+
+static void job_free(struct job *j)
+{
+	line_unref(j->api);
+	deadline_destroy(&j->deadline);
+	free(j->octets);
+	free(j);
+}
+
+/* With the lock held. */
+static void job_remove(struct queue *q, struct job *j)
+{
+	*(j->previous == NULL ? &q->first : &j->previous->next) = j->next;
+	*(j->next == NULL ? &q->last : &j->next->previous) = j->previous;
+	if (j->taken)
+		q->busy--;
+	else
+		q->waiting--;
+	counter_set(COUNTER_QUEUE, q->waiting);
+	counter_set(COUNTER_WORKERS_BUSY, q->busy);
+}
+
+static struct job *job_take(struct queue *q)
+{
+	struct job *j;
+
+	pthread_mutex_lock(&q->lock);
+	for (;;) {
+		for (j = q->waiting > 0 ? q->first : NULL; j != NULL && j->taken; j = j->next)
+			;
+		if (j != NULL || q->stopping)
+			break;
+		pthread_cond_wait(&q->work, &q->lock);
+	}
+	if (j != NULL) {
+		j->taken = true;
+		q->waiting--;
+		q->busy++;
+		counter_set(COUNTER_QUEUE, q->waiting);
+		counter_set(COUNTER_WORKERS_BUSY, q->busy);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return j;
+}
+
+static void job_do(struct queue *q, struct job *j, struct msg_issue *ask)
+{
+	struct buf answer = BUF_INIT(MSG_MAX);
+	struct issuer context;
+	struct msg_head head;
+	struct reader body;
+
+	if (deadline_passed(&j->deadline))
+		return; /* answered by queue_expire */
+	if (msg_open(&head, &body, j->octets, j->len) != ERR_OK ||
+		msg_issue_read(ask, &body) != ERR_OK)
+		return; /* was read once before */
+	q->acquire(q->arg, &context);
+	issue(&context, ask, &j->deadline, &answer);
+	if (deadline_claim(&j->deadline))
+		queue_answer(j->api, j->serial, &answer);
+	q->release(q->arg, &context);
+	buf_free(&answer);
+}
+
+static void *worker(void *arg)
+{
+	struct queue *q = arg;
+	struct msg_issue *ask = malloc(sizeof *ask);
+	struct job *j;
+
+	while (ask != NULL && (j = job_take(q)) != NULL) {
+		job_do(q, j, ask);
+		pthread_mutex_lock(&q->lock);
+		job_remove(q, j);
+		pthread_mutex_unlock(&q->lock);
+		job_free(j);
+	}
+	free(ask);
+	return NULL;
+}
+
+enum err queue_start(struct queue *q, unsigned workers)
+{
+	pthread_mutex_init(&q->lock, NULL);
+	pthread_cond_init(&q->work, NULL);
+	q->thread = calloc(workers, sizeof *q->thread);
+	if (q->thread == NULL)
+		return ERR_NOMEM;
+	for (; q->workers < workers; q->workers++)
+		if (pthread_create(&q->thread[q->workers], NULL, worker, q) != 0)
+			return ERR_SYSTEM;
+	return ERR_OK;
+}
+
+static struct job *job_new(struct line *api, uint64_t serial, const struct msg_issue *ask,
+	const uint8_t *octets, size_t len, int64_t deadline)
+{
+	struct job *j = calloc(1, sizeof *j);
+
+	if (j == NULL)
+		return NULL;
+	j->octets = malloc(len);
+	if (j->octets == NULL) {
+		free(j);
+		return NULL;
+	}
+	memcpy(j->octets, octets, len);
+	memcpy(j->request, ask->request, sizeof j->request);
+	j->len = len;
+	j->api = line_ref(api);
+	j->serial = serial;
+	j->count = ask->count;
+	deadline_init(&j->deadline, deadline);
+	return j;
+}
+
+enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t serial,
+	const struct msg_issue *ask, const uint8_t *octets, size_t len, int64_t deadline)
+{
+	struct job *j = job_new(api, serial, ask, octets, len, deadline);
+	enum err e = j == NULL ? ERR_NOMEM : ERR_OK;
+
+	if (e != ERR_OK)
+		return e;
+	pthread_mutex_lock(&q->lock);
+	if (q->stopping)
+		e = ERR_STOPPING;
+	else if (q->waiting >= limit)
+		e = ERR_OVERLOADED;
+	if (e == ERR_OK) {
+		j->previous = q->last;
+		*(q->last == NULL ? &q->first : &q->last->next) = j;
+		q->last = j;
+		q->waiting++;
+		counter_set(COUNTER_QUEUE, q->waiting);
+		pthread_cond_signal(&q->work);
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (e != ERR_OK)
+		job_free(j);
+	return e;
+}
+
+/* The answer of somebody whose time is over. */
+static void expire(struct job *j)
+{
+	struct msg_issue_answer *a = calloc(1, sizeof *a);
+	struct buf body = BUF_INIT(MSG_MAX);
+
+	if (a == NULL)
+		return;
+	memcpy(a->request, j->request, sizeof a->request);
+	a->count = j->count;
+	for (uint16_t i = 0; i < j->count; i++)
+		a->grant[i].refusal.err = deadline_said(&j->deadline, i);
+	msg_issue_answer_write(&body, a);
+	queue_answer(j->api, j->serial, &body);
+	buf_free(&body);
+	free(a);
+}
+
+unsigned queue_expire(struct queue *q)
+{
+	int64_t now = monotonic_ms();
+	unsigned n;
+
+	pthread_mutex_lock(&q->lock);
+	for (struct job *j = q->first, *next; j != NULL; j = next) {
+		next = j->next;
+		if (now < j->deadline.at || !deadline_claim(&j->deadline))
+			continue;
+		expire(j);
+		if (!j->taken) {
+			job_remove(q, j);
+			job_free(j);
+		}
+	}
+	n = q->waiting + q->busy;
+	pthread_mutex_unlock(&q->lock);
+	return n;
+}
+
+void queue_stop(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->stopping = true;
+	pthread_cond_broadcast(&q->work);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void queue_join(struct queue *q)
+{
+	for (unsigned i = 0; i < q->workers; i++)
+		pthread_join(q->thread[i], NULL);
+	free(q->thread);
+	pthread_cond_destroy(&q->work);
+	pthread_mutex_destroy(&q->lock);
+}

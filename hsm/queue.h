@@ -1,0 +1,53 @@
+/* Requests on their way: a bounded queue, N workers, and a deadline for each. */
+#ifndef DCSIGN_QUEUE_H
+#define DCSIGN_QUEUE_H
+
+#include "deadline.h"
+#include "issue.h"
+#include "line.h"
+
+struct job {
+	struct job *next, *previous; /* in the list of all that are under way */
+	bool taken;		     /* by a worker */
+	struct line *api;	     /* where the answer goes */
+	uint64_t serial;
+	uint8_t *octets; /* the ISSUE message, owned */
+	size_t len;
+	char request[ID_SIZE];
+	uint16_t count;
+	struct deadline deadline;
+};
+
+struct queue {
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct job *first, *last; /* all under way, oldest first */
+	unsigned waiting, busy;	  /* not taken, taken */
+	bool stopping;
+	unsigned workers;
+	pthread_t *thread;
+	/* the request's context at this moment; release gives it back */
+	void (*acquire)(void *arg, struct issuer *out);
+	void (*release)(void *arg, struct issuer *context);
+	void *arg;
+};
+
+/* Starts the workers. ERR_SYSTEM. The caller has set acquire, release and arg. */
+enum err queue_start(struct queue *q, unsigned workers);
+/*
+ * Takes one ISSUE message (decoded: ask; whole: octets, copied). ERR_OVERLOADED when `limit` are
+ * waiting, ERR_STOPPING, ERR_NOMEM: not taken, the caller answers.
+ */
+enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t serial,
+	const struct msg_issue *ask, const uint8_t *octets, size_t len, int64_t deadline);
+/* Answers what is over its deadline. Returns how many are under way. */
+unsigned queue_expire(struct queue *q);
+/* No new work; wakes the workers, which end when nothing waits. */
+void queue_stop(struct queue *q);
+/* After queue_stop and when nothing is under way. */
+void queue_join(struct queue *q);
+
+/* Sends an answer to ISSUE over the api channel; an api that does not read loses it. */
+void queue_answer(struct line *api, uint64_t serial, const struct buf *body);
+
+#endif

@@ -1,0 +1,341 @@
+#include "service.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "child.h"
+#include "counters.h"
+#include "keeper.h"
+#include "log.h"
+#include "pin.h"
+#include "queue.h"
+
+#define TICK_MS	   20 /* granularity of deadlines */
+#define IDLE_MS	   200
+#define DRAIN_MS   4000
+#define BREAKER_MS 2000 /* between two looks whether the PIN breaker was cleared */
+
+struct service {
+	const struct service_start *start;
+	struct append *ledger;
+	struct keeper keeper;
+	struct queue queue;
+	struct line *api; /* NULL: none */
+	int signals;
+	int exit_code; /* -1: goes on */
+	int64_t drain_until, breaker_look;
+	struct msg_issue ask; /* scratch of the main thread */
+	struct msg_state_answer state;
+	uint8_t inbox[MSG_MAX];
+};
+
+static void end(struct service *s, int code, const char *reason)
+{
+	if (s->exit_code >= 0)
+		return;
+	LOG(code == EXIT_DRAINED ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "ending", LS("reason", reason),
+		LN("exit", code));
+	s->exit_code = code;
+	s->drain_until = monotonic_ms() + DRAIN_MS;
+}
+
+static _Noreturn void malformed(const char *channel)
+{
+	LOG(LOG_LEVEL_ERROR, "malformed message", LS("channel", channel));
+	_exit(EXIT_MALFORMED);
+}
+
+static void context_acquire(void *arg, struct issuer *out)
+{
+	struct service *s = arg;
+
+	*out = (struct issuer){
+		.keys = keeper_keys(&s->keeper), .token = s->start->token, .ledger = s->ledger};
+}
+
+static void context_release(void *arg, struct issuer *context)
+{
+	(void)arg;
+	keyring_unref(context->keys);
+}
+
+static void take_issue(struct service *s, uint64_t serial, struct reader *body, size_t len)
+{
+	struct keyring *keys = keeper_keys(&s->keeper);
+	const struct config *c = keyring_config(keys);
+	struct buf answer = BUF_INIT(MSG_MAX);
+	struct refusal why = {.err = ERR_OK};
+	int64_t ms;
+
+	if (msg_issue_read(&s->ask, body) != ERR_OK)
+		malformed("api");
+	ms = s->ask.deadline_ms < c->limits.request_deadline_ms ? s->ask.deadline_ms
+								: c->limits.request_deadline_ms;
+	if (s->start->token == NULL)
+		why = s->start->token_why;
+	else if (s->exit_code >= 0)
+		refuse(&why, ERR_STOPPING, "", "%s", "");
+	else
+		why.err = queue_put(&s->queue, c->limits.queue, s->api, serial, &s->ask, s->inbox,
+			len, monotonic_ms() + ms);
+	if (why.err != ERR_OK) {
+		why.retry_after = s->start->token == NULL ? 60 : 1;
+		issue_refuse_all(&s->ask, &why, &answer);
+		queue_answer(s->api, serial, &answer);
+	}
+	buf_free(&answer);
+	keyring_unref(keys);
+}
+
+static void take_state(struct service *s, uint64_t serial, struct reader *body)
+{
+	struct keyring *keys = keeper_keys(&s->keeper);
+	struct buf message = BUF_INIT(MSG_MAX);
+	struct token *token = s->start->token;
+	struct msg_state ask;
+
+	if (msg_state_read(&ask, body) != ERR_OK)
+		malformed("api");
+	s->state.token_ok = token != NULL && !token_lost(token);
+	snprintf(s->state.token_detail, sizeof s->state.token_detail, "%.*s",
+		(int)sizeof s->state.token_detail - 1,
+		token == NULL ? s->start->token_why.detail : "");
+	memcpy(s->state.generation, keyring_config(keys)->generation, SHA256_SIZE);
+	counter_set(COUNTER_SESSIONS, token == NULL ? 0 : token_sessions_open(token));
+	for (int i = 0; i < COUNTER_COUNT; i++)
+		s->state.counter[i] = counter_get((enum msg_counter)i);
+	keyring_state(keys, ask.from, (int64_t)time(NULL), &s->state);
+	msg_begin(&message, MSG_ANSWER(MSG_STATE), serial);
+	msg_state_answer_write(&message, &s->state);
+	if (message.err == ERR_OK)
+		channel_send(s->api->fd, &message, NULL, 0, 0);
+	buf_free(&message);
+	keyring_unref(keys);
+}
+
+static void read_api(struct service *s)
+{
+	struct msg_head head;
+	struct reader body;
+	size_t len, count = 0;
+	enum err e = channel_receive(s->api->fd, s->inbox, sizeof s->inbox, &len, NULL, &count, 0);
+
+	if (e == ERR_TIMEOUT)
+		return;
+	if (e == ERR_FORMAT || (e == ERR_OK && msg_open(&head, &body, s->inbox, len) != ERR_OK))
+		malformed("api");
+	if (e != ERR_OK) {
+		line_unref(s->api);
+		s->api = NULL;
+	} else if (head.type == MSG_ISSUE) {
+		take_issue(s, head.serial, &body, len);
+	} else if (head.type == MSG_STATE) {
+		take_state(s, head.serial, &body);
+	} else {
+		malformed("api");
+	}
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* What a running process can't change: the module, the login, the threads. */
+static bool same_token(const struct config_token *a, const struct config_token *b)
+{
+	bool same = same_text(a->module, b->module) && same_text(a->module_args, b->module_args) &&
+		    same_text(a->uri, b->uri) && same_text(a->pin, b->pin) &&
+		    a->sessions == b->sessions && a->workers == b->workers &&
+		    a->concurrency == b->concurrency &&
+		    a->environment_count == b->environment_count;
+
+	for (size_t i = 0; same && i < a->environment_count; i++)
+		same = same_text(a->environment[i], b->environment[i]);
+	return same;
+}
+
+static void take_config(
+	struct service *s, uint64_t serial, struct reader *body, int *fds, size_t count)
+{
+	struct child_secrets secrets;
+	struct config *config;
+	struct refusal why = {.err = ERR_OK};
+	struct keyring *keys = NULL, *old = keeper_keys(&s->keeper);
+	const struct config_token *was = config_token(keyring_config(old), s->start->token_name);
+	const struct config_token *token;
+
+	if (child_take_config(&config, &secrets, body, fds, count, sha256) != ERR_OK)
+		malformed("control");
+	child_secrets_close(&secrets);
+	token = config_token(config, s->start->token_name);
+	if (token == NULL || s->start->token == NULL || !same_token(token, was))
+		end(s, EXIT_ABSENT, "the token's configuration changed: a new process takes it");
+	else if (keyring_new(&keys, config, s->start->token_name, &why) == ERR_OK)
+		keeper_configure(&s->keeper, keys);
+	child_answer_config(serial, &why);
+	config_unref(config);
+	keyring_unref(old);
+}
+
+static void take_hello(struct service *s, struct reader *body, int fd)
+{
+	struct msg_hello hello;
+
+	if (msg_hello_read(&hello, body) != ERR_OK)
+		malformed("control");
+	if (hello.role == ROLE_LEDGER) {
+		append_attach(s->ledger, fd);
+		keeper_wake(&s->keeper);
+	} else if (hello.role == ROLE_API) {
+		line_unref(s->api);
+		s->api = line_new(fd);
+	} else {
+		malformed("control");
+	}
+}
+
+static void read_control(struct service *s)
+{
+	struct msg_head head;
+	struct reader body;
+	int fds[MSG_FDS];
+	size_t len, count = 0;
+	enum err e =
+		channel_receive(CHILD_CONTROL, s->inbox, sizeof s->inbox, &len, fds, &count, 0);
+
+	if (e == ERR_TIMEOUT)
+		return;
+	if (e == ERR_CLOSED || e == ERR_SYSTEM)
+		_exit(EXIT_DRAINED); /* the parent died */
+	if (e != ERR_OK || msg_open(&head, &body, s->inbox, len) != ERR_OK)
+		malformed("control");
+	if (head.type == MSG_CONFIG)
+		take_config(s, head.serial, &body, fds, count);
+	else if (head.type == MSG_HELLO && count == 1)
+		take_hello(s, &body, fds[0]);
+	else
+		malformed("control");
+}
+
+static void read_ledger(struct service *s)
+{
+	enum err e = append_receive(s->ledger);
+
+	if (e == ERR_FORMAT)
+		malformed("ledger");
+	if (e != ERR_OK)
+		LOG(LOG_LEVEL_WARNING, "the ledger's channel is lost");
+}
+
+/* Reasons to end that no message tells. */
+static void look_around(struct service *s)
+{
+	struct token *token = s->start->token;
+	const struct config_token *c;
+	struct keyring *keys;
+
+	if (token == NULL) {
+		if (monotonic_ms() < s->breaker_look)
+			return;
+		s->breaker_look = monotonic_ms() + BREAKER_MS;
+		if (s->start->breaker_folder != NULL &&
+			!breaker_present(s->start->breaker_folder, s->start->serial))
+			end(s, EXIT_ABSENT, "the PIN breaker was cleared");
+		return;
+	}
+	if (token_lost(token))
+		end(s, EXIT_ABSENT, "the token is lost");
+	keys = keeper_keys(&s->keeper);
+	c = config_token(keyring_config(keys), s->start->token_name);
+	if (token_stuck(token, c->sign_timeout_ms)) {
+		queue_expire(&s->queue);
+		LOG(LOG_LEVEL_ERROR, "calls of the module do not come back");
+		_exit(EXIT_ABSENT); /* its threads can't be ended in any other way */
+	}
+	keyring_unref(keys);
+}
+
+/* One round: true while there is something to wait for. */
+static bool serve(struct service *s)
+{
+	struct pollfd p[] = {{.fd = CHILD_CONTROL, .events = POLLIN},
+		{.fd = s->api == NULL ? -1 : s->api->fd, .events = POLLIN},
+		{.fd = append_fd(s->ledger), .events = POLLIN},
+		{.fd = s->signals, .events = POLLIN}};
+	unsigned under_way = queue_expire(&s->queue);
+	struct signalfd_siginfo info;
+
+	look_around(s);
+	if (s->exit_code >= 0 && (under_way == 0 || monotonic_ms() > s->drain_until))
+		return false;
+	if (poll(p, 4, under_way > 0 || s->exit_code >= 0 ? TICK_MS : IDLE_MS) <= 0)
+		return true;
+	if (p[2].revents != 0)
+		read_ledger(s);
+	if (p[1].revents != 0)
+		read_api(s);
+	if (p[0].revents != 0)
+		read_control(s);
+	if (p[3].revents != 0 && read(s->signals, &info, sizeof info) == sizeof info)
+		end(s, EXIT_DRAINED, "asked to");
+	return true;
+}
+
+static enum err service_start(struct service *s)
+{
+	const struct service_start *start = s->start;
+	const struct config_token *c = config_token(start->config, start->token_name);
+	sigset_t signals;
+	enum err e;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	s->exit_code = -1;
+	s->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->ledger = append_new();
+	if (s->signals < 0 || s->ledger == NULL)
+		return ERR_SYSTEM;
+	if (start->token == NULL)
+		keyring_refuse_all(start->keys, &start->token_why);
+	e = keeper_start(&s->keeper, start->token_name, start->token, s->ledger, start->keys);
+	s->queue.acquire = context_acquire;
+	s->queue.release = context_release;
+	s->queue.arg = s;
+	if (e == ERR_OK)
+		e = queue_start(&s->queue, c->workers);
+	return e == ERR_OK ? child_ready() : e;
+}
+
+int service_run(const struct service_start *start)
+{
+	struct service *s = calloc(1, sizeof *s);
+	int code;
+
+	if (s == NULL)
+		return EXIT_ABSENT;
+	s->start = start;
+	if (service_start(s) != ERR_OK) {
+		LOG(LOG_LEVEL_ERROR, "the process can't start its threads");
+		_exit(EXIT_ABSENT);
+	}
+	while (serve(s))
+		;
+	code = s->exit_code;
+	if (queue_expire(&s->queue) > 0)
+		_exit(code); /* somebody is stuck; the ledger closes what is open */
+	queue_stop(&s->queue);
+	queue_join(&s->queue);
+	append_attach(s->ledger, -1);
+	keeper_stop(&s->keeper);
+	append_free(s->ledger);
+	line_unref(s->api);
+	close(s->signals);
+	free(s);
+	return code;
+}
