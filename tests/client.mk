@@ -1,4 +1,22 @@
 # tests of client
+client_libs = src/client/libclient.a $(CHECK_LINK) $(CURL_LIBS) $(JANSSON_LIBS)
+client_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
+client_checks = tests/check_verify tests/check_formats tests/check_install tests/check_keygen
+check_PROGRAMS += $(client_checks)
+UNIT_TESTS += $(client_checks)
+tests_check_verify_SOURCES = tests/check_verify.c tests/dc_maker.c tests/dc_maker.h
+tests_check_verify_CFLAGS = $(client_cflags)
+tests_check_verify_LDADD = $(client_libs)
+tests_check_formats_SOURCES = tests/check_formats.c tests/dc_maker.c tests/dc_maker.h
+tests_check_formats_CFLAGS = $(client_cflags)
+tests_check_formats_LDADD = $(client_libs)
+tests_check_install_CFLAGS = $(client_cflags)
+tests_check_install_LDADD = $(client_libs)
+tests_check_keygen_CFLAGS = $(client_cflags)
+tests_check_keygen_LDADD = $(client_libs)
+tests_fuzz_formats_SOURCES = tests/fuzz_formats.c
+tests_fuzz_formats_LDADD = src/client/libclient.a $(FUZZ_LINK) $(JANSSON_LIBS)
+
 if HAVE_BORINGSSL
 check_PROGRAMS += tests/interop/dc_server
 tests_interop_dc_server_SOURCES = tests/interop/dc_server.c
@@ -6,4 +24,7 @@ tests_interop_dc_server_CPPFLAGS = $(PROJECT_CPPFLAGS)
 tests_interop_dc_server_CFLAGS = $(AM_CFLAGS) $(BORINGSSL_CFLAGS)
 tests_interop_dc_server_LDADD = $(BORINGSSL_LIBS)
 endif
-EXTRA_DIST += tests/interop/handshake.sh tests/interop/make_dc.py
+client_e2e = tests/e2e_handshake.sh tests/e2e_client.sh
+E2E_TESTS += $(client_e2e)
+EXTRA_DIST += $(client_e2e) tests/interop/handshake.sh tests/interop/make_dc.py \
+	tests/fakes/service.py

@@ -9,6 +9,7 @@ FUZZ_TARGETS =
 # hsm
 # api
 # client
+FUZZ_TARGETS += tests/fuzz_formats
 
 # A target that needs more than src/libdcsign.a and libcrypto also says in its room's .mk:
 #   tests_fuzz_<t>_SOURCES = tests/fuzz_<t>.c <further sources>

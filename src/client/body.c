@@ -26,7 +26,8 @@ static enum err csr_from_file(struct request *r, struct refusal *why)
 	}
 	e = ERR_NOMEM;
 	if (bio && PEM_write_bio(bio, PEM_STRING_X509_REQ, "", der.octets, (long)der.len) > 0) {
-		buf_put(&r->csr_pem, text, (size_t)BIO_get_mem_data(bio, &text));
+		size_t n = (size_t)BIO_get_mem_data(bio, &text);
+		buf_put(&r->csr_pem, text, n);
 		e = r->csr_pem.err;
 	}
 out:

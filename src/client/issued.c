@@ -27,11 +27,13 @@ static enum err write_chain(struct buf *out, const struct certificate *chain, si
 	BIO *bio = BIO_new(BIO_s_mem());
 	char *text = NULL;
 	bool ok = bio != NULL;
-	size_t i;
+	size_t i, n;
 	for (i = 0; ok && i < count; i++)
 		ok = PEM_write_bio(bio, PEM_STRING_X509, "", chain[i].der, (long)chain[i].len) > 0;
-	if (ok)
-		buf_put(out, text, (size_t)BIO_get_mem_data(bio, &text));
+	if (ok) {
+		n = (size_t)BIO_get_mem_data(bio, &text);
+		buf_put(out, text, n);
+	}
 	BIO_free(bio);
 	return ok ? out->err : ERR_CRYPTO;
 }

@@ -125,6 +125,7 @@ static int wrong_value(struct request *r)
 	if (r->not_after && !time_parse(r->not_after, &r->asked.not_after))
 		return tool_usage(COMMAND, "--not-after %s: give a time like 2026-01-31T12:00:00Z",
 			r->not_after);
+	r->asked.key = r->key;
 	r->asked.has_not_after = r->not_after != NULL;
 	if (r->not_before && !time_parse(r->not_before, &t))
 		return tool_usage(COMMAND, "--not-before %s: give a time like 2026-01-31T12:00:00Z",

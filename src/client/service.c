@@ -24,8 +24,7 @@ static bool set_options(CURL *c, const struct service *s, const char *url, const
 #define SET(option, value) (curl_easy_setopt(c, option, value) == CURLE_OK)
 	return SET(CURLOPT_URL, url) && SET(CURLOPT_PROTOCOLS_STR, "https") &&
 	       SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_FOLLOWLOCATION, 0L) &&
-	       SET(CURLOPT_PROXY, "") && SET(CURLOPT_NOPROXY, "*") &&
-	       SET(CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS) &&
+	       SET(CURLOPT_PROXY, "") && SET(CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS) &&
 	       SET(CURLOPT_TIMEOUT, TOTAL_SECONDS) &&
 	       SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3) &&
 	       SET(CURLOPT_SSL_VERIFYPEER, 1L) && SET(CURLOPT_SSL_VERIFYHOST, 2L) &&

@@ -4,10 +4,11 @@
 usage: make_dc.py DIR
 
 Shares no code with dcsign: the octets are put together here from the RFC's text. The certificate's
-key lies in a file, which is what dcsign exists to avoid: for tests only.
+key is in this program's memory, which is what dcsign exists to avoid: for tests only.
 
-DIR gets ca.pem, cert.pem (the delegation certificate), chain.pem (both), cert.key, and for each
-credential NAME.dc (raw octets) and NAME.key (its private key, PKCS#8).
+DIR gets ca.pem, chain.pem (the delegation certificate, then the CA), and for each credential
+NAME.dc (raw octets) and NAME.key (its private key, PKCS#8). plain.dc stands under plain-chain.pem, whose
+certificate has no DelegationUsage.
 """
 
 import datetime
@@ -24,9 +25,9 @@ DELEGATION_USAGE = ObjectIdentifier("1.3.6.1.4.1.44363.44")
 NAME = "dc.example.test"
 DAY = 86400
 SCHEMES = {
-    "p256": (0x0403, ec.SECP256R1(), hashes.SHA256()),
-    "p384": (0x0503, ec.SECP384R1(), hashes.SHA384()),
-    "p521": (0x0603, ec.SECP521R1(), hashes.SHA512()),
+    "p256": (0x0403, ec.SECP256R1()),
+    "p384": (0x0503, ec.SECP384R1()),
+    "p521": (0x0603, ec.SECP521R1()),
 }
 
 
@@ -61,45 +62,49 @@ def certificate(subject, issuer, public_key, signer, begin, end, extensions):
     return builder.sign(signer, hashes.SHA256())
 
 
-def make_ca(now):
+def make_ca(now, name="dcsign test CA"):
     key = ec.generate_private_key(ec.SECP256R1())
     extensions = [
         (x509.BasicConstraints(ca=True, path_length=None), True),
         (key_usage(key_cert_sign=True, crl_sign=True), True),
     ]
-    name = "dcsign test CA"
     begin, end = now - 30 * DAY, now + 365 * DAY
     return key, certificate(name, name, key.public_key(), key, begin, end, extensions)
 
 
-def make_delegation_certificate(ca_key, begin, end):
+def make_delegation_certificate(ca_key, begin, end, delegation=True, client=False):
     key = ec.generate_private_key(ec.SECP256R1())
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH]
+    if client:
+        purposes.append(ExtendedKeyUsageOID.CLIENT_AUTH)
     extensions = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (key_usage(digital_signature=True), True),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.ExtendedKeyUsage(purposes), False),
         (x509.SubjectAlternativeName([x509.DNSName(NAME)]), False),
-        (x509.UnrecognizedExtension(DELEGATION_USAGE, b"\x05\x00"), False),
     ]
+    if delegation:
+        extensions.append((x509.UnrecognizedExtension(DELEGATION_USAGE, b"\x05\x00"), False))
     issuer = "dcsign test CA"
     return key, certificate(NAME, issuer, key.public_key(), ca_key, begin, end, extensions)
 
 
-def delegated_credential(cert, cert_key, valid_time, kind, role="server", damage=False):
-    """Returns the octets of the DelegatedCredential and its private key."""
-    code, curve, _ = SCHEMES[kind]
-    key = ec.generate_private_key(curve)
-    spki = key.public_key().public_bytes(
+def spki_of(key):
+    return key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+def delegated_credential(cert, cert_key, valid_time, code, spki, role="server", damage=False):
+    """Returns the octets of a DelegatedCredential that a P-256 certificate key has signed."""
     credential = struct.pack(">IH", valid_time, code) + len(spki).to_bytes(3, "big") + spki
     algorithm = struct.pack(">H", SCHEMES["p256"][0])
     context = b"TLS, %s delegated credentials" % role.encode()
     message = b"\x20" * 64 + context + b"\0" + cert.public_bytes(serialization.Encoding.DER)
-    signature = cert_key.sign(message + credential + algorithm, ec.ECDSA(SCHEMES["p256"][2]))
+    signature = cert_key.sign(message + credential + algorithm, ec.ECDSA(hashes.SHA256()))
     if damage:
         signature = signature[:-1] + bytes([signature[-1] ^ 1])
-    return credential + algorithm + struct.pack(">H", len(signature)) + signature, key
+    return credential + algorithm + struct.pack(">H", len(signature)) + signature
 
 
 def write(folder, name, octets, mode=0o644):
@@ -120,24 +125,30 @@ def main(folder):
     os.makedirs(folder, exist_ok=True)
     now = int(datetime.datetime.now(datetime.timezone.utc).timestamp())
     begin, end = now - 10 * DAY, now + 20 * DAY
-    ca_key, ca = make_ca(now)
-    cert_key, cert = make_delegation_certificate(ca_key, begin, end)
     pem = serialization.Encoding.PEM
-    write(folder, "ca.pem", ca.public_bytes(pem))
-    write(folder, "cert.pem", cert.public_bytes(pem))
-    write(folder, "chain.pem", cert.public_bytes(pem) + ca.public_bytes(pem))
-    write(folder, "cert.key", private_pem(cert_key), 0o600)
-    credentials = {
-        "p256": (now + DAY, "p256", {}),
-        "p384": (now + DAY, "p384", {}),
-        "p521": (now + DAY, "p521", {}),
-        "expired": (now - 60, "p256", {}),
-        "over-long": (now + 7 * DAY + 60, "p256", {}),
-        "wrong-role": (now + DAY, "p256", {"role": "client"}),
-        "bad-signature": (now + DAY, "p256", {"damage": True}),
+    ca_key, ca = make_ca(now)
+    chains = {
+        "": make_delegation_certificate(ca_key, begin, end),
+        "plain-": make_delegation_certificate(ca_key, begin, end, delegation=False),
     }
-    for name, (expiry, kind, options) in credentials.items():
-        dc, key = delegated_credential(cert, cert_key, expiry - begin, kind, **options)
+    write(folder, "ca.pem", ca.public_bytes(pem))
+    for prefix, (_, cert) in chains.items():
+        write(folder, prefix + "chain.pem", cert.public_bytes(pem) + ca.public_bytes(pem))
+    credentials = {
+        "p256": (now + DAY, "p256", "", {}),
+        "p384": (now + DAY, "p384", "", {}),
+        "p521": (now + DAY, "p521", "", {}),
+        "expired": (now - 60, "p256", "", {}),
+        "over-long": (now + 7 * DAY + 60, "p256", "", {}),
+        "wrong-role": (now + DAY, "p256", "", {"role": "client"}),
+        "bad-signature": (now + DAY, "p256", "", {"damage": True}),
+        "plain": (now + DAY, "p256", "plain-", {}),
+    }
+    for name, (expiry, kind, prefix, options) in credentials.items():
+        cert_key, cert = chains[prefix]
+        code, curve = SCHEMES[kind]
+        key = ec.generate_private_key(curve)
+        dc = delegated_credential(cert, cert_key, expiry - begin, code, spki_of(key), **options)
         write(folder, name + ".dc", dc)
         write(folder, name + ".key", private_pem(key), 0o600)
 
