@@ -13,6 +13,7 @@ src_libdcsign_a_SOURCES = \
 	src/certificate.c src/certificate_rules.c src/certificate.h \
 	src/policy.c src/policy.h \
 	src/message.c src/message.h \
+	src/json.c src/json.h \
 	src/record.c src/record.h \
 	src/merkle.c src/merkle.h \
 	src/config.c src/config.h src/config_codec.c src/config_json.c \

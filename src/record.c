@@ -1,6 +1,7 @@
 #include "record.h"
+#include "json.h"
 
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 
 enum kind {
@@ -221,202 +222,13 @@ static bool is_id(const struct octets *o)
 	return true;
 }
 
-/* ---- canonical JSON, read ---- */
-
-struct cursor {
-	const uint8_t *at, *end;
-};
-
-static bool take(struct cursor *c, char want)
-{
-	if (c->at == c->end || *c->at != (uint8_t)want)
-		return false;
-	c->at++;
-	return true;
-}
-
-/* The letter after the backslash of an octet's shortest escape; 1: \u00xx; 0: none. */
-static const uint8_t escapes[256] = {
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	'b',
-	't',
-	'n',
-	1,
-	'f',
-	'r',
-	1,
-	1, /* 00 */
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1,
-	1, /* 10 */
-	['"'] = '"',
-	['\\'] = '\\',
-};
-
-/* The octet that this escape stands for, if it is the shortest one for it; 0: it is not. */
-static uint8_t escape_read(struct cursor *c)
-{
-	uint8_t value = 0;
-	size_t left = (size_t)(c->end - c->at);
-
-	if (left >= 2 && c->at[1] != 'u') {
-		for (unsigned i = 1; i < '\\' + 1u && !value; i++)
-			value = escapes[i] > 1 && escapes[i] == c->at[1] ? (uint8_t)i : 0;
-		c->at += 2;
-	} else if (left >= 6 && memcmp(c->at, "\\u00", 4) == 0) {
-		char digits[3] = {(char)c->at[4], (char)c->at[5], 0};
-
-		if (!hex_decode(&value, 1, digits) || escapes[value] != 1)
-			value = 0;
-		c->at += 6;
-	}
-	return value;
-}
-
-/* A string with its quotes; raw: what stands between them. */
-static bool string_scan(struct cursor *c, struct octets *raw, bool *escaped)
-{
-	uint8_t seen = 0;
-
-	*escaped = false;
-	if (!take(c, '"'))
-		return false;
-	raw->at = c->at;
-	while (c->at < c->end && *c->at != '"') {
-		seen |= *c->at;
-		if (!escapes[*c->at]) {
-			c->at++;
-			continue;
-		}
-		*escaped = true;
-		if (*c->at != '\\' || !escape_read(c))
-			return false;
-	}
-	raw->len = (size_t)(c->at - raw->at);
-	return take(c, '"') && (!(seen & 0x80) || utf8_valid(raw->at, raw->len));
-}
-
-static bool int_scan(struct cursor *c, int64_t *value)
-{
-	bool negative = take(c, '-');
-	const uint8_t *first = c->at;
-	uint64_t v = 0;
-
-	while (c->at < c->end && *c->at >= '0' && *c->at <= '9' && c->at - first < 19)
-		v = v * 10 + (uint64_t)(*c->at++ - '0');
-	if (c->at == first || v > INT64_MAX || (*first == '0' && (c->at - first > 1 || negative)))
-		return false;
-	*value = negative ? -(int64_t)v : (int64_t)v;
-	return true;
-}
-
-static bool word_scan(struct cursor *c, const char *word)
-{
-	size_t len = strlen(word);
-
-	if ((size_t)(c->end - c->at) < len || memcmp(c->at, word, len) != 0)
-		return false;
-	c->at += len;
-	return true;
-}
-
-#define JSON_DEPTH 16
-
-static bool json_scan(struct cursor *c, unsigned depth);
-
-static bool octets_less(const struct octets *a, const struct octets *b)
-{
-	int order = memcmp(a->at, b->at, a->len < b->len ? a->len : b->len);
-
-	return order != 0 ? order < 0 : a->len < b->len;
-}
-
-static bool object_scan(struct cursor *c, unsigned depth)
-{
-	struct octets last = {0}, name;
-	bool escaped;
-
-	if (take(c, '}'))
-		return true;
-	do {
-		if (!string_scan(c, &name, &escaped) || (last.at && !octets_less(&last, &name)) ||
-			!take(c, ':') || !json_scan(c, depth))
-			return false;
-		last = name;
-	} while (take(c, ','));
-	return take(c, '}');
-}
-
-static bool array_scan(struct cursor *c, unsigned depth)
-{
-	if (take(c, ']'))
-		return true;
-	do {
-		if (!json_scan(c, depth))
-			return false;
-	} while (take(c, ','));
-	return take(c, ']');
-}
-
-static bool json_scan(struct cursor *c, unsigned depth)
-{
-	struct octets raw;
-	bool escaped;
-	int64_t value;
-
-	if (depth == 0 || c->at == c->end)
-		return false;
-	if (*c->at == '"')
-		return string_scan(c, &raw, &escaped);
-	if (take(c, '{'))
-		return object_scan(c, depth - 1);
-	if (take(c, '['))
-		return array_scan(c, depth - 1);
-	return word_scan(c, "true") || word_scan(c, "false") || word_scan(c, "null") ||
-	       int_scan(c, &value);
-}
-
-static bool json_object(const struct octets *o)
-{
-	struct cursor c = {o->at, o->at + o->len};
-
-	return o->len > 0 && *o->at == '{' && json_scan(&c, JSON_DEPTH) && c.at == c.end;
-}
-
 static bool value_fits(const struct member *m, const struct octets *o)
 {
-	switch (m->kind) {
-	case TEXT:
-		return utf8_valid(o->at, o->len);
-	case ID:
-		return is_id(o);
-	case HEX:
-		return o->len == SHA256_SIZE;
-	case JSON:
-		return json_object(o);
-	default:
-		return true;
-	}
+	return m->kind == TEXT	 ? utf8_valid(o->at, o->len)
+	       : m->kind == ID	 ? is_id(o)
+	       : m->kind == HEX	 ? o->len == SHA256_SIZE
+	       : m->kind == JSON ? json_object(o)
+				 : true;
 }
 
 /* ---- what APPEND carries ---- */
@@ -484,31 +296,10 @@ enum err record_decode(struct record *r, const uint8_t *octets, size_t len)
 
 /* ---- the JSON text, written ---- */
 
-static void text_write(struct buf *out, const struct octets *o)
-{
-	size_t from = 0;
-
-	buf_u8(out, '"');
-	for (size_t i = 0; i < o->len; i++) {
-		uint8_t c = o->at[i];
-
-		if (!escapes[c])
-			continue;
-		buf_put(out, o->at + from, i - from);
-		from = i + 1;
-		if (escapes[c] == 1)
-			buf_printf(out, "\\u%04x", c);
-		else
-			buf_put(out, (const uint8_t[]){'\\', escapes[c]}, 2);
-	}
-	buf_put(out, o->at + from, o->len - from);
-	buf_u8(out, '"');
-}
-
 static void octets_write(struct buf *out, const struct member *m, const struct octets *o)
 {
 	if (m->kind == TEXT || m->kind == ID) {
-		text_write(out, o);
+		json_text(out, o);
 		return;
 	}
 	if (m->kind == JSON) {
@@ -564,12 +355,12 @@ enum err record_write(struct buf *out, const struct record *r)
 
 /* ---- the JSON text, parsed ---- */
 
-static bool type_parse(struct record *r, struct cursor *c)
+static bool type_parse(struct record *r, struct json *c)
 {
 	struct octets name;
 	bool escaped;
 
-	if (!string_scan(c, &name, &escaped))
+	if (!json_string(c, &name, &escaped))
 		return false;
 	for (unsigned i = 1; i < RECORD_TYPES; i++) {
 		if (strlen(type_names[i]) == name.len &&
@@ -579,19 +370,6 @@ static bool type_parse(struct record *r, struct cursor *c)
 		}
 	}
 	return false;
-}
-
-/* Appends what raw stands for. */
-static void unescape(struct buf *out, const struct octets *raw)
-{
-	struct cursor c = {raw->at, raw->at + raw->len};
-
-	while (c.at < c.end) {
-		if (*c.at == '\\')
-			buf_u8(out, escape_read(&c));
-		else
-			buf_u8(out, *c.at++);
-	}
 }
 
 static void hex_append(struct buf *out, const struct octets *raw)
@@ -607,49 +385,50 @@ static void hex_append(struct buf *out, const struct octets *raw)
 }
 
 static bool string_parse(
-	const struct member *m, struct octets *o, struct cursor *c, struct buf *store)
+	const struct member *m, struct octets *o, struct json *c, struct buf *store)
 {
 	struct octets raw;
 	bool escaped;
 	size_t from = store->len;
 
-	if (!string_scan(c, &raw, &escaped))
+	if (!json_string(c, &raw, &escaped))
 		return false;
 	if (m->kind == HEX)
 		hex_append(store, &raw);
 	else if (m->kind == BASE64 && base64_decode(store, (const char *)raw.at, raw.len))
 		return false;
 	else if (escaped)
-		unescape(store, &raw);
+		json_unescape(store, &raw);
 	else if (m->kind != BASE64)
 		buf_put(store, raw.at, raw.len);
 	*o = octets_of(store->octets + from, store->len - from);
 	return o->len > 0 && (m->kind != ID || is_id(o));
 }
 
-static bool member_parse(
-	struct record *r, const struct member *m, struct cursor *c, struct buf *store)
+static bool object_parse(struct octets *o, struct json *c, struct buf *store)
 {
-	struct octets json = {.at = c->at};
+	struct octets text;
 
-	switch (m->kind) {
-	case TYPE:
-		return type_parse(r, c);
-	case INT:
-		return int_scan(c, int_of(r, m));
-	case JSON:
-		if (c->at == c->end || *c->at != '{' || !json_scan(c, JSON_DEPTH))
-			return false;
-		json.len = (size_t)(c->at - json.at);
-		*octets_in(r, m) = octets_of(store->octets + store->len, json.len);
-		buf_put(store, json.at, json.len);
-		return true;
-	default:
-		return string_parse(m, octets_in(r, m), c, store);
-	}
+	if (c->at == c->end || *c->at != '{' || !json_value(c, &text))
+		return false;
+	*o = octets_of(store->octets + store->len, text.len);
+	buf_put(store, text.at, text.len);
+	return true;
 }
 
-static const struct member *member_next(size_t from, struct cursor *c)
+static bool member_parse(
+	struct record *r, const struct member *m, struct json *c, struct buf *store)
+{
+	if (m->kind == TYPE)
+		return type_parse(r, c);
+	if (m->kind == INT)
+		return json_int(c, int_of(r, m));
+	if (m->kind == JSON)
+		return object_parse(octets_in(r, m), c, store);
+	return string_parse(m, octets_in(r, m), c, store);
+}
+
+static const struct member *member_next(size_t from, struct json *c)
 {
 	for (size_t i = from; i < MEMBERS; i++) {
 		const struct member *m = &members[i];
@@ -665,7 +444,7 @@ static const struct member *member_next(size_t from, struct cursor *c)
 
 enum err record_parse(struct record *r, struct buf *store, const char *json, size_t len)
 {
-	struct cursor c = {(const uint8_t *)json, (const uint8_t *)json + len};
+	struct json c = {(const uint8_t *)json, (const uint8_t *)json + len};
 	uint64_t set = 0;
 	size_t next = 0;
 	char before = '{';
@@ -678,7 +457,7 @@ enum err record_parse(struct record *r, struct buf *store, const char *json, siz
 	if (store->err)
 		return store->err;
 	store->len -= len;
-	while (take(&c, before)) {
+	while (json_take(&c, before)) {
 		const struct member *m = member_next(next, &c);
 
 		if (!m || !member_parse(r, m, &c, store))
@@ -687,7 +466,7 @@ enum err record_parse(struct record *r, struct buf *store, const char *json, siz
 		set |= 1ull << (m - members);
 		before = ',';
 	}
-	if (!take(&c, '}') || c.at != c.end || !type_known(r->type) ||
+	if (!json_take(&c, '}') || c.at != c.end || !type_known(r->type) ||
 		!members_fit(set, r->type, true))
 		return ERR_FORMAT;
 	return store->err;

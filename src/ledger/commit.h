@@ -1,0 +1,71 @@
+/*
+ * The ledger's writer: chains, and groups of records that become durable in one transaction.
+ * One thread. Times: `now` is the ledger's own clock in seconds since the epoch, `ms` a monotonic
+ * clock in milliseconds.
+ */
+#ifndef DCSIGN_COMMIT_H
+#define DCSIGN_COMMIT_H
+
+#include "config.h"
+#include "flood.h"
+#include "state.h"
+
+#define GENERATIONS 8
+
+struct chain {
+	struct store_chain stored;
+	struct store_chain saved; /* as it was before the transaction under way */
+	bool touched;		  /* by the transaction under way */
+	bool served;		  /* it had a writer in this life */
+	char token[NAME_SIZE];
+	struct chain *next;
+};
+
+struct ledger {
+	struct store *store;
+	char node[NAME_SIZE];
+	struct chain *chains;			/* by name */
+	struct config *generation[GENERATIONS]; /* the newest first */
+	struct flood flood;
+	bool reserve;	  /* the disk had room for the reserve: AUTHORISED is taken */
+	int64_t tried_ms; /* when it was last tried to fill it */
+	struct buf json, config;
+	struct refusal why; /* of the last failure */
+};
+
+/* One record to append, and its answer. The record borrows; the answer borrows from replay. */
+struct commit_item {
+	struct chain *chain;
+	struct record record;
+	uint64_t max_live_key, max_live_client;
+	bool own; /* the ledger's own record: may be of any type */
+	struct msg_appended answer;
+	struct buf replay;
+};
+
+/*
+ * Opens the store, checks the tail of every chain and closes every open record as UNKNOWN.
+ * ERR_FORMAT: damaged; others as in store.h. *why says what and where.
+ */
+enum err ledger_open(
+	struct ledger *l, const char *url, const char *node, int64_t now, struct refusal *why);
+/* STOP for every chain that had a writer, and everything in one file. */
+enum err ledger_stop(struct ledger *l, int64_t now, int64_t ms);
+/* Frees the memory and leaves the files as they are. */
+void ledger_abandon(struct ledger *l);
+/* From now on this generation is known; the last GENERATIONS are. Takes a reference. */
+void ledger_generation(struct ledger *l, struct config *c);
+/* A writer for node/token: its chain, whose open records are closed as UNKNOWN. */
+enum err ledger_serve(struct ledger *l, const char *token, int64_t now, struct chain **out);
+
+/* May a writer send this record? False: it is broken. */
+bool commit_takes(const struct record *r);
+/*
+ * Judges and appends the items in order, in one transaction. ERR_OK: each answer holds; when the
+ * disk is full that is ERR_LEDGER_UNAVAILABLE, and nothing of the item was written. Any other
+ * error: nothing is known, the process must end (store.h).
+ */
+enum err commit_group(
+	struct ledger *l, struct commit_item *items, size_t count, int64_t now, int64_t ms);
+
+#endif

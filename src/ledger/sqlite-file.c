@@ -1,0 +1,464 @@
+#include "sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FORMAT_VERSION "1"
+#define RESERVE	       (8 << 20) /* octets kept back on the disk */
+#define TIDY_PAGES     1000	 /* of 4 KiB: how long the write-ahead log may grow */
+
+static const char *const sql[STATEMENT_COUNT] = {
+#define STATEMENT_TEXT(name, text) text,
+	STATEMENTS(STATEMENT_TEXT)
+#undef STATEMENT_TEXT
+};
+
+/* EXCLUSIVE comes before WAL, so that there is no shared memory; the log is folded in by tidy
+ * alone, so that an error of its syncs is seen. */
+static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE;"
+			       "PRAGMA journal_mode = WAL;"
+			       "PRAGMA synchronous = FULL;"
+			       "PRAGMA wal_autocheckpoint = 0;"
+			       "PRAGMA temp_store = MEMORY;"
+			       "PRAGMA cache_size = -16384;"
+			       "PRAGMA trusted_schema = OFF;";
+
+static const char schema[] =
+	"BEGIN EXCLUSIVE;"
+	"CREATE TABLE IF NOT EXISTS chains (chain TEXT PRIMARY KEY NOT NULL, size INTEGER NOT NULL,"
+	" edge BLOB NOT NULL, root BLOB NOT NULL, last_time INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS records (chain TEXT NOT NULL, idx INTEGER NOT NULL,"
+	" record TEXT NOT NULL, leaf_hash BLOB NOT NULL, PRIMARY KEY (chain, idx));"
+	"CREATE TABLE IF NOT EXISTS attempts (id TEXT NOT NULL, attempt INTEGER NOT NULL,"
+	" chain TEXT NOT NULL, idx INTEGER NOT NULL, issued INTEGER NOT NULL, key TEXT NOT NULL,"
+	" client TEXT NOT NULL, spki_sha256 BLOB NOT NULL, expiry INTEGER NOT NULL,"
+	" idempotency TEXT NOT NULL, PRIMARY KEY (id, attempt)) WITHOUT ROWID;"
+	"CREATE INDEX IF NOT EXISTS attempts_open ON attempts (chain, idx) WHERE issued < 0;"
+	"CREATE INDEX IF NOT EXISTS attempts_key ON attempts (key, expiry);"
+	"CREATE INDEX IF NOT EXISTS attempts_client ON attempts (client, expiry);"
+	"CREATE INDEX IF NOT EXISTS attempts_spki ON attempts (spki_sha256);"
+	"CREATE INDEX IF NOT EXISTS attempts_expiry ON attempts (expiry) WHERE issued >= 0;"
+	"CREATE TABLE IF NOT EXISTS counts (kind TEXT NOT NULL, name TEXT NOT NULL,"
+	" live INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS idempotency (client TEXT NOT NULL, key TEXT NOT NULL,"
+	" name TEXT NOT NULL, request_sha256 BLOB NOT NULL, time INTEGER NOT NULL,"
+	" id TEXT NOT NULL, chain TEXT NOT NULL, authorised INTEGER NOT NULL,"
+	" issued INTEGER NOT NULL, PRIMARY KEY (client, key, name)) WITHOUT ROWID;"
+	"CREATE INDEX IF NOT EXISTS idempotency_time ON idempotency (time);"
+	"CREATE TABLE IF NOT EXISTS holds (key TEXT NOT NULL, client TEXT NOT NULL,"
+	" reason TEXT NOT NULL, PRIMARY KEY (key, client)) WITHOUT ROWID;"
+	"PRAGMA user_version = " FORMAT_VERSION ";"
+	"COMMIT;";
+
+enum err sqlite_err(struct sqlite *s, int rc)
+{
+	int no = s->db ? sqlite3_system_errno(s->db) : errno;
+	bool full = rc == SQLITE_FULL ||
+		    (rc == SQLITE_IOERR_WRITE && (no == ENOSPC || no == EFBIG || no == EDQUOT));
+
+	if (rc == SQLITE_OK || rc == SQLITE_DONE || rc == SQLITE_ROW)
+		return ERR_OK;
+	if (full)
+		return ERR_NO_ROOM;
+	switch (rc & 0xff) {
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return ERR_TIMEOUT;
+	case SQLITE_NOMEM:
+		return ERR_NOMEM;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+	case SQLITE_CONSTRAINT:
+	case SQLITE_ERROR:
+		return ERR_FORMAT;
+	default:
+		return ERR_SYSTEM;
+	}
+}
+
+const char *sqlite_text(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+
+	return s->db ? sqlite3_errmsg(s->db) : "out of memory";
+}
+
+static int journal_grown(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	(void)db;
+	(void)name;
+	((struct sqlite *)arg)->journal_pages = pages;
+	return SQLITE_OK;
+}
+
+static struct sqlite *sqlite_new(const char *path)
+{
+	struct sqlite *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->store.engine = &store_sqlite;
+	s->path = strdup(path);
+	if (s->path)
+		return s;
+	free(s);
+	return NULL;
+}
+
+static enum err prepare(struct sqlite *s)
+{
+	int rc = SQLITE_OK;
+
+	for (int i = 0; i < STATEMENT_COUNT && rc == SQLITE_OK; i++)
+		rc = sqlite3_prepare_v3(
+			s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->statement[i], NULL);
+	return sqlite_err(s, rc);
+}
+
+static enum err version_check(struct sqlite *s, bool may_be_new, struct refusal *why)
+{
+	sqlite3_stmt *st = NULL;
+	int version = -1;
+	int rc = sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL);
+
+	if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW)
+		version = sqlite3_column_int(st, 0);
+	sqlite3_finalize(st);
+	if (version < 0)
+		return refuse(
+			why, sqlite_err(s, rc), "ledger", "%s: %s", s->path, sqlite3_errmsg(s->db));
+	if (version != atoi(FORMAT_VERSION) && (version != 0 || !may_be_new))
+		return refuse(why, ERR_FORMAT, "ledger",
+			"%s is not a ledger of this version (its version is %d, not %s)", s->path,
+			version, FORMAT_VERSION);
+	return ERR_OK;
+}
+
+/* The file's name must be as durable as what it holds. */
+static enum err folder_sync(const char *path)
+{
+	char *folder = strdup(path);
+	char *slash = folder ? strrchr(folder, '/') : NULL;
+	int fd = -1;
+
+	if (slash) {
+		slash[slash == folder] = '\0';
+		fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	free(folder);
+	if (fd < 0)
+		return ERR_SYSTEM;
+
+	int rc = fsync(fd);
+
+	close(fd);
+	return rc == 0 ? ERR_OK : ERR_SYSTEM;
+}
+
+static enum err folder_make(const char *path, struct refusal *why)
+{
+	char *folder = strdup(path);
+	enum err e = ERR_OK;
+
+	if (!folder)
+		return ERR_NOMEM;
+	*strrchr(folder, '/') = '\0';
+	if (*folder && mkdir(folder, 0700) != 0 && errno != EEXIST)
+		e = refuse(why, ERR_NOT_FOUND, "ledger", "the folder %s can't be made: %s", folder,
+			strerror(errno));
+	free(folder);
+	return e;
+}
+
+static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
+{
+	int rc = sqlite3_open_v2(s->path, &s->db,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+			SQLITE_OPEN_EXRESCODE,
+		NULL);
+	enum err e;
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(s->db, settings, NULL, NULL, NULL);
+	if (rc == SQLITE_OK) {
+		e = version_check(s, true, why);
+		if (e)
+			return e;
+		rc = sqlite3_exec(s->db, schema, NULL, NULL, NULL);
+	}
+	e = sqlite_err(s, rc);
+	if (e == ERR_TIMEOUT)
+		return refuse(why, e, "ledger", "another process holds %s", s->path);
+	if (!e)
+		e = prepare(s);
+	if (!e && folder_sync(s->path))
+		return refuse(why, ERR_SYSTEM, "ledger", "the folder of %s can't be synced: %s",
+			s->path, strerror(errno));
+	if (e)
+		return refuse(why, e, "ledger", "%s: %s", s->path, sqlite_text(&s->store));
+	sqlite3_wal_hook(s->db, journal_grown, s);
+	return ERR_OK;
+}
+
+enum err sqlite_open(struct store **out, const char *path, struct refusal *why)
+{
+	enum err e = folder_make(path, why);
+	struct sqlite *s = e ? NULL : sqlite_new(path);
+
+	if (!e && !s)
+		e = ERR_NOMEM;
+	if (!e)
+		e = sqlite_set_up(s, why);
+	if (e && s)
+		sqlite_abandon(&s->store);
+	else if (!e)
+		*out = &s->store;
+	return e;
+}
+
+/* Any lock at all: a daemon holds SQLite's lock bytes for writing as long as it lives. */
+static bool held(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+static enum err file_copy(const char *from, const char *folder, const char *name)
+{
+	char *to = NULL;
+	int in = open(from, O_RDONLY | O_CLOEXEC), out = -1;
+	ssize_t n = -1;
+
+	if (in >= 0 && asprintf(&to, "%s/%s", folder, name) > 0)
+		out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	while (out >= 0 && (n = copy_file_range(in, NULL, out, NULL, 1u << 30, 0)) > 0)
+		;
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	free(to);
+	return n == 0 ? ERR_OK : ERR_SYSTEM;
+}
+
+static const char *const copy_names[] = {"ledger", "ledger-wal"};
+
+/* What a daemon left behind when it was killed is in the write-ahead log; SQLite folds that in when
+ * it opens the file, so it gets a copy to do so. */
+static enum err copy_make(struct sqlite *s, const char *journal, struct refusal *why)
+{
+	const char *base = getenv("TMPDIR");
+	char *folder = NULL, *path = NULL;
+
+	if (asprintf(&folder, "%s/dcsign-ledger-XXXXXX", base && *base ? base : "/tmp") < 0)
+		return ERR_NOMEM;
+	if (!mkdtemp(folder)) {
+		enum err e = refuse(
+			why, ERR_SYSTEM, "TMPDIR", "no folder %s: %s", folder, strerror(errno));
+		free(folder);
+		return e;
+	}
+	s->copy = folder;
+	if (file_copy(s->path, folder, copy_names[0]) || file_copy(journal, folder, copy_names[1]))
+		return refuse(why, ERR_SYSTEM, "TMPDIR",
+			"%s was not stopped in order and can't be copied to %s to be read: %s",
+			s->path, folder, strerror(errno));
+	if (asprintf(&path, "%s/%s", folder, copy_names[0]) < 0)
+		return ERR_NOMEM;
+	free(s->path);
+	s->path = path;
+	return ERR_OK;
+}
+
+static void copy_remove(struct sqlite *s)
+{
+	char *path;
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (asprintf(&path, "%s/%s", s->copy, copy_names[i]) > 0) {
+			unlink(path);
+			free(path);
+		}
+	}
+	rmdir(s->copy);
+	free(s->copy);
+}
+
+/* The path as a file: URI. */
+static char *uri_of(const char *path, const char *query)
+{
+	struct buf b = BUF_INIT(65536);
+
+	buf_text(&b, "file:");
+	for (const char *p = path; *p; p++) {
+		if (strchr("%?#", *p))
+			buf_printf(&b, "%%%02x", (unsigned char)*p);
+		else
+			buf_u8(&b, (uint8_t)*p);
+	}
+	buf_text(&b, query);
+	if (!buf_cstr(&b))
+		buf_free(&b);
+	return (char *)b.octets;
+}
+
+static enum err copy_set_up(struct sqlite *s, struct refusal *why)
+{
+	int fd = open(s->path, O_RDONLY | O_CLOEXEC);
+	char *journal = NULL, *uri = NULL;
+	struct stat st;
+	enum err e = ERR_OK;
+
+	if (fd < 0)
+		return refuse(why, ERR_NOT_FOUND, "ledger", "%s: %s", s->path, strerror(errno));
+	if (held(fd))
+		e = refuse(why, ERR_TIMEOUT, "ledger",
+			"%s is in use by a running dcsignd: stop it, or give a copy", s->path);
+	close(fd);
+	if (!e && asprintf(&journal, "%s-wal", s->path) < 0)
+		return ERR_NOMEM;
+	if (!e && stat(journal, &st) == 0 && st.st_size > 0)
+		e = copy_make(s, journal, why);
+	free(journal);
+	if (e)
+		return e;
+	uri = uri_of(s->path, s->copy ? "" : "?immutable=1");
+	if (!uri)
+		return ERR_NOMEM;
+
+	int rc = sqlite3_open_v2(uri, &s->db,
+		(s->copy ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_URI |
+			SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+		NULL);
+
+	free(uri);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(s->db, "PRAGMA locking_mode = EXCLUSIVE;", NULL, NULL, NULL);
+	if (rc == SQLITE_OK) {
+		e = version_check(s, false, why);
+		return e ? e : prepare(s);
+	}
+	return refuse(why, sqlite_err(s, rc), "ledger", "%s: %s", s->path, sqlite_text(&s->store));
+}
+
+enum err sqlite_open_copy(struct store **out, const char *path, struct refusal *why)
+{
+	struct sqlite *s = sqlite_new(path);
+	enum err e = s ? copy_set_up(s, why) : ERR_NOMEM;
+
+	if (e && s)
+		sqlite_abandon(&s->store);
+	else if (!e)
+		*out = &s->store;
+	return e;
+}
+
+static void sqlite_free(struct sqlite *s)
+{
+	if (s->copy)
+		copy_remove(s);
+	free(s->path);
+	free(s);
+}
+
+void sqlite_abandon(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+
+	for (int i = 0; i < STATEMENT_COUNT; i++)
+		sqlite3_finalize(s->statement[i]);
+	if (s->db)
+		sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_close_v2(s->db);
+	sqlite_free(s);
+}
+
+enum err sqlite_tidy(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+
+	if (s->journal_pages < TIDY_PAGES)
+		return ERR_OK;
+	s->journal_pages = 0;
+
+	enum err e = sqlite_err(
+		s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+
+	return e == ERR_NO_ROOM ? ERR_OK : e;
+}
+
+enum err sqlite_stop(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	enum err e = sqlite_err(s, rc);
+
+	for (int i = 0; i < STATEMENT_COUNT; i++)
+		sqlite3_finalize(s->statement[i]);
+	rc = sqlite3_close(s->db);
+	if (!e && rc != SQLITE_OK)
+		e = ERR_SYSTEM;
+	if (!e)
+		e = folder_sync(s->path);
+	sqlite_free(s);
+	return e;
+}
+
+static int reserve_file(struct store *store)
+{
+	char *path = NULL;
+	int fd = -1;
+
+	if (asprintf(&path, "%s-reserve", ((struct sqlite *)store)->path) > 0)
+		fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	free(path);
+	return fd;
+}
+
+bool sqlite_reserve_fill(struct store *store)
+{
+	int fd = reserve_file(store);
+
+	if (fd < 0)
+		return false;
+
+	bool ok = posix_fallocate(fd, 0, RESERVE) == 0;
+
+	/* What a failed attempt took would be missing elsewhere. */
+	if (!ok && ftruncate(fd, 0) != 0)
+		ok = false;
+	close(fd);
+	return ok;
+}
+
+void sqlite_reserve_spend(struct store *store)
+{
+	int fd = reserve_file(store);
+
+	if (fd < 0)
+		return;
+	if (ftruncate(fd, 0) == 0)
+		fsync(fd);
+	close(fd);
+}
+
+uint64_t sqlite_octets(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	struct stat st;
+	uint64_t sum = 0;
+	char *journal = NULL;
+
+	if (stat(s->path, &st) == 0)
+		sum += (uint64_t)st.st_size;
+	if (asprintf(&journal, "%s-wal", s->path) > 0 && stat(journal, &st) == 0)
+		sum += (uint64_t)st.st_size;
+	free(journal);
+	return sum;
+}

@@ -1,0 +1,399 @@
+#include "sqlite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Binds by kind: t text, i int64_t, h SHA256_SIZE octets, b octets and their size_t, T text and its
+ * size_t. */
+static sqlite3_stmt *bind(struct sqlite *s, enum statement which, const char *kinds, va_list ap)
+{
+	sqlite3_stmt *st = s->statement[which];
+	int at = 0;
+
+	sqlite3_reset(st);
+	for (const char *k = kinds; *k; k++) {
+		const void *p = *k == 'i' ? NULL : va_arg(ap, const void *);
+
+		at++;
+		if (*k == 'i')
+			sqlite3_bind_int64(st, at, va_arg(ap, int64_t));
+		else if (*k == 't')
+			sqlite3_bind_text(st, at, p, -1, SQLITE_STATIC);
+		else if (*k == 'T')
+			sqlite3_bind_text64(
+				st, at, p, va_arg(ap, size_t), SQLITE_STATIC, SQLITE_UTF8);
+		else
+			sqlite3_bind_blob64(st, at, p, *k == 'h' ? SHA256_SIZE : va_arg(ap, size_t),
+				SQLITE_STATIC);
+	}
+	return st;
+}
+
+/* Runs a statement that gives no row, to its end. */
+static enum err run(struct store *store, enum statement which, const char *kinds, ...)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	va_list ap;
+
+	va_start(ap, kinds);
+	sqlite3_stmt *st = bind(s, which, kinds, ap);
+	va_end(ap);
+
+	enum err e = sqlite_err(s, sqlite3_step(st));
+
+	sqlite3_reset(st);
+	return e;
+}
+
+/* The first row. ERR_NOT_FOUND: none. With ERR_OK the caller resets *st when it has read it. */
+static enum err row(
+	struct store *store, sqlite3_stmt **st, enum statement which, const char *kinds, ...)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	va_list ap;
+
+	va_start(ap, kinds);
+	*st = bind(s, which, kinds, ap);
+	va_end(ap);
+
+	int rc = sqlite3_step(*st);
+
+	if (rc == SQLITE_ROW)
+		return ERR_OK;
+
+	enum err e = rc == SQLITE_DONE ? ERR_NOT_FOUND : sqlite_err(s, rc);
+
+	sqlite3_reset(*st);
+	return e;
+}
+
+static bool text_column(sqlite3_stmt *st, int column, char *out, size_t size)
+{
+	const unsigned char *text = sqlite3_column_text(st, column);
+
+	return text && snprintf(out, size, "%s", (const char *)text) < (int)size;
+}
+
+static bool blob_column(sqlite3_stmt *st, int column, void *out, size_t len)
+{
+	if (sqlite3_column_bytes(st, column) != (int)len)
+		return false;
+	if (len)
+		memcpy(out, sqlite3_column_blob(st, column), len);
+	return true;
+}
+
+static enum err begin(struct store *s)
+{
+	return run(s, S_BEGIN, "");
+}
+
+static enum err commit(struct store *s)
+{
+	return run(s, S_COMMIT, "");
+}
+
+static enum err rollback(struct store *store)
+{
+	/* After some failures SQLite has rolled back itself. */
+	if (sqlite3_get_autocommit(((struct sqlite *)store)->db))
+		return ERR_OK;
+	return run(store, S_ROLLBACK, "");
+}
+
+static enum err chain_read(sqlite3_stmt *st, struct store_chain *out)
+{
+	int64_t size = sqlite3_column_int64(st, 1);
+	bool ok;
+
+	memset(out, 0, sizeof(*out));
+	out->tree.size = (uint64_t)size;
+	ok = size >= 0 && text_column(st, 0, out->chain, sizeof(out->chain)) &&
+	     blob_column(st, 2, out->tree.edge, merkle_edges(out->tree.size) * SHA256_SIZE) &&
+	     blob_column(st, 3, out->root, SHA256_SIZE);
+	out->last_time = sqlite3_column_int64(st, 4);
+	sqlite3_reset(st);
+	return ok ? ERR_OK : ERR_FORMAT;
+}
+
+static enum err chain_get(struct store *s, const char *chain, struct store_chain *out)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_CHAIN_GET, "t", chain);
+
+	return e ? e : chain_read(st, out);
+}
+
+static enum err chain_after(struct store *s, const char *chain, struct store_chain *out)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_CHAIN_AFTER, "t", chain);
+
+	return e ? e : chain_read(st, out);
+}
+
+static enum err chain_put(struct store *s, const struct store_chain *c)
+{
+	return run(s, S_CHAIN_PUT, "tibhi", c->chain, (int64_t)c->tree.size, c->tree.edge,
+		(size_t)merkle_edges(c->tree.size) * SHA256_SIZE, c->root, c->last_time);
+}
+
+static enum err record_put(struct store *s, const char *chain, int64_t idx, const void *json,
+	size_t len, const uint8_t leaf[SHA256_SIZE])
+{
+	return run(s, S_RECORD_PUT, "tiTh", chain, idx, json, len, leaf);
+}
+
+static enum err record_get(struct store *s, const char *chain, int64_t idx, struct buf *json,
+	uint8_t leaf[SHA256_SIZE])
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_RECORD_GET, "ti", chain, idx);
+
+	if (e)
+		return e;
+	buf_put(json, sqlite3_column_text(st, 1), (size_t)sqlite3_column_bytes(st, 1));
+	e = blob_column(st, 2, leaf, SHA256_SIZE) ? json->err : ERR_FORMAT;
+	sqlite3_reset(st);
+	return e;
+}
+
+static enum err record_walk(
+	struct store *store, const char *chain, int64_t from, store_row *take, void *arg)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	sqlite3_stmt *st;
+	enum err e = row(store, &st, S_RECORD_WALK, "ti", chain, from);
+	int rc = SQLITE_ROW;
+	static const uint8_t none[SHA256_SIZE];
+
+	if (e)
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	while (!e && rc == SQLITE_ROW) {
+		const char *json = (const char *)sqlite3_column_text(st, 1);
+		bool hashed = sqlite3_column_bytes(st, 2) == SHA256_SIZE;
+
+		e = take(arg, sqlite3_column_int64(st, 0), json ? json : "",
+			(size_t)sqlite3_column_bytes(st, 1),
+			hashed ? sqlite3_column_blob(st, 2) : none);
+		if (!e)
+			rc = sqlite3_step(st);
+	}
+	sqlite3_reset(st);
+	return e ? e : sqlite_err(s, rc);
+}
+
+static enum err count_add(struct store *s, const char *kind, const char *name, int64_t n)
+{
+	enum err e = run(s, S_COUNT_ADD, "tti", kind, name, n);
+
+	return e || n > 0 ? e : run(s, S_COUNT_CLEAN, "tt", kind, name);
+}
+
+static enum err count_both(struct store *s, const char *key, const char *client, int64_t n)
+{
+	if (!*client)
+		return ERR_OK;
+
+	enum err e = count_add(s, "key", key, n);
+
+	return e ? e : count_add(s, "client", client, n);
+}
+
+static enum err attempt_put(struct store *s, const struct store_attempt *a)
+{
+	enum err e = run(s, S_ATTEMPT_PUT, "titiitthit", a->id, a->attempt, a->chain, a->idx,
+		a->issued, a->key, a->client, a->spki_sha256, a->expiry, a->idempotency);
+
+	return e ? e : count_both(s, a->key, a->client, 1);
+}
+
+static enum err attempt_read(sqlite3_stmt *st, struct store_attempt *out)
+{
+	bool ok = text_column(st, 0, out->id, sizeof(out->id)) &&
+		  text_column(st, 2, out->chain, sizeof(out->chain)) &&
+		  text_column(st, 5, out->key, sizeof(out->key)) &&
+		  text_column(st, 6, out->client, sizeof(out->client)) &&
+		  blob_column(st, 7, out->spki_sha256, SHA256_SIZE) &&
+		  text_column(st, 9, out->idempotency, sizeof(out->idempotency));
+
+	out->attempt = sqlite3_column_int64(st, 1);
+	out->idx = sqlite3_column_int64(st, 3);
+	out->issued = sqlite3_column_int64(st, 4);
+	out->expiry = sqlite3_column_int64(st, 8);
+	sqlite3_reset(st);
+	return ok ? ERR_OK : ERR_FORMAT;
+}
+
+static enum err attempt_get(
+	struct store *s, const char *id, int64_t attempt, struct store_attempt *out)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_ATTEMPT_GET, "ti", id, attempt);
+
+	return e ? e : attempt_read(st, out);
+}
+
+static enum err attempt_issue(struct store *s, const char *id, int64_t attempt, int64_t issued)
+{
+	return run(s, S_ATTEMPT_ISSUE, "tii", id, attempt, issued);
+}
+
+static enum err attempt_drop(struct store *s, const struct store_attempt *a)
+{
+	enum err e = run(s, S_ATTEMPT_DROP, "ti", a->id, a->attempt);
+
+	return e ? e : count_both(s, a->key, a->client, -1);
+}
+
+static enum err attempt_open(struct store *s, const char *chain, struct store_attempt *out)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_ATTEMPT_OPEN, "t", chain);
+
+	return e ? e : attempt_read(st, out);
+}
+
+static enum err live_count(
+	struct store *s, const char *key, const char *client, int64_t now, uint64_t *count)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, *key ? S_LIVE_KEY : S_LIVE_CLIENT, "tti", key, client, now);
+
+	if (e)
+		return e;
+	*count = (uint64_t)sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	return ERR_OK;
+}
+
+static enum err live_issued(struct store *s, const char *key, const char *client, int64_t now,
+	uint64_t *count, int64_t *latest)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_LIVE_ISSUED, "tti", key, client, now);
+
+	if (e)
+		return e;
+	*count = (uint64_t)sqlite3_column_int64(st, 0);
+	*latest = sqlite3_column_int64(st, 1);
+	sqlite3_reset(st);
+	return ERR_OK;
+}
+
+static enum err live_shared(struct store *s, const uint8_t spki_sha256[SHA256_SIZE],
+	const char *client, int64_t now, bool *shared)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_LIVE_SHARED, "hti", spki_sha256, client, now);
+
+	if (e)
+		return e;
+	*shared = sqlite3_column_int(st, 0) != 0;
+	sqlite3_reset(st);
+	return ERR_OK;
+}
+
+static enum err purge(struct store *store, int64_t expired, int64_t forgotten)
+{
+	char key[NAME_SIZE], client[NAME_SIZE];
+	sqlite3_stmt *st;
+	enum err e = row(store, &st, S_PURGE_ATTEMPTS, "i", expired);
+
+	while (!e) {
+		bool ok = text_column(st, 0, key, sizeof(key)) &&
+			  text_column(st, 1, client, sizeof(client));
+
+		e = ok ? count_both(store, key, client, -1) : ERR_FORMAT;
+		if (e)
+			break;
+
+		int rc = sqlite3_step(st);
+
+		e = rc == SQLITE_DONE ? ERR_NOT_FOUND : sqlite_err((struct sqlite *)store, rc);
+	}
+	sqlite3_reset(st);
+	return e == ERR_NOT_FOUND ? run(store, S_PURGE_IDEMPOTENCY, "i", forgotten) : e;
+}
+
+static enum err idempotency_get(struct store *s, struct store_idempotency *i)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_IDEMPOTENCY_GET, "ttt", i->client, i->key, i->idempotency);
+
+	if (e)
+		return e;
+	if (!blob_column(st, 0, i->request_sha256, SHA256_SIZE) ||
+		!text_column(st, 2, i->id, sizeof(i->id)) ||
+		!text_column(st, 3, i->chain, sizeof(i->chain)))
+		e = ERR_FORMAT;
+	i->time = sqlite3_column_int64(st, 1);
+	i->authorised = sqlite3_column_int64(st, 4);
+	i->issued = sqlite3_column_int64(st, 5);
+	sqlite3_reset(st);
+	return e;
+}
+
+static enum err idempotency_put(struct store *s, const struct store_idempotency *i)
+{
+	return run(s, S_IDEMPOTENCY_PUT, "ttthittii", i->client, i->key, i->idempotency,
+		i->request_sha256, i->time, i->id, i->chain, i->authorised, i->issued);
+}
+
+static enum err hold_put(struct store *s, const char *key, const char *client, const char *reason)
+{
+	return run(s, S_HOLD_PUT, "ttt", key, client, reason);
+}
+
+static enum err hold_drop(struct store *s, const char *key, const char *client)
+{
+	return run(s, S_HOLD_DROP, "tt", key, client);
+}
+
+static enum err hold_find(struct store *s, const char *key, const char *client, struct buf *reason)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_HOLD_FIND, "tt", key, client);
+
+	if (e)
+		return e;
+	buf_put(reason, sqlite3_column_text(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+	sqlite3_reset(st);
+	return reason->err;
+}
+
+const struct store_engine store_sqlite = {
+	.scheme = "sqlite:",
+	.open = sqlite_open,
+	.open_copy = sqlite_open_copy,
+	.stop = sqlite_stop,
+	.abandon = sqlite_abandon,
+	.text = sqlite_text,
+	.begin = begin,
+	.commit = commit,
+	.rollback = rollback,
+	.tidy = sqlite_tidy,
+	.octets = sqlite_octets,
+	.reserve_fill = sqlite_reserve_fill,
+	.reserve_spend = sqlite_reserve_spend,
+	.chain_get = chain_get,
+	.chain_put = chain_put,
+	.chain_after = chain_after,
+	.record_put = record_put,
+	.record_get = record_get,
+	.record_walk = record_walk,
+	.attempt_put = attempt_put,
+	.attempt_get = attempt_get,
+	.attempt_issue = attempt_issue,
+	.attempt_drop = attempt_drop,
+	.attempt_open = attempt_open,
+	.live_count = live_count,
+	.live_issued = live_issued,
+	.live_shared = live_shared,
+	.purge = purge,
+	.idempotency_get = idempotency_get,
+	.idempotency_put = idempotency_put,
+	.hold_put = hold_put,
+	.hold_drop = hold_drop,
+	.hold_find = hold_find,
+};
