@@ -32,7 +32,7 @@ enum record_type {
 	RECORD_TYPES
 };
 
-#define RECORD_MAX  (128 * 1024) /* octets of one record's JSON */
+#define RECORD_MAX  (4 << 20) /* octets of one record's JSON */
 #define RECORD_NONE INT64_MIN	 /* an optional integer that is not there */
 
 /*

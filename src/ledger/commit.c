@@ -33,8 +33,8 @@ static enum err append(struct group *g, struct commit_item *it, struct record *r
 
 	enum err e = record_write(&l->json, r);
 
-	if (e)
-		return e;
+	if (e) /* the writer is broken; ERR_NO_ROOM would mean the disk */
+		return e == ERR_NO_ROOM ? ERR_FORMAT : e;
 	merkle_leaf(l->json.octets, l->json.len, leaf);
 	e = l->store->engine->record_put(
 		l->store, c->stored.chain, r->idx, l->json.octets, l->json.len, leaf);
@@ -194,7 +194,7 @@ static enum err take_config(struct group *g, struct commit_item *it, struct reco
 		buf_reset(&l->config);
 		config_json(&l->config, c, it->chain->token);
 		r->config = octets_of(l->config.octets, l->config.len);
-		return l->config.err ? l->config.err : append(g, it, r);
+		return l->config.err ? ERR_FORMAT : append(g, it, r);
 	}
 	refuse(&it->answer.refusal, ERR_LEDGER_UNAVAILABLE, "",
 		"the ledger does not know this generation of the configuration");
@@ -293,7 +293,7 @@ static enum err judge(struct group *g, struct commit_item *items, size_t count)
 	enum err e = forget(g, items, count);
 
 	if (!e)
-		e = flood_write(g, count == 0);
+		e = flood_write(g, g->l->stopping);
 	for (size_t i = 0; i < count && !e; i++) {
 		struct record r = items[i].record;
 

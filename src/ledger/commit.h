@@ -30,6 +30,7 @@ struct ledger {
 	bool reserve;	  /* the disk had room for the reserve: AUTHORISED is taken */
 	int64_t tried_ms; /* when it was last tried to fill it */
 	struct buf json, config;
+	bool stopping;
 	struct refusal why; /* of the last failure */
 };
 

@@ -1,1 +1,17 @@
-# src/ledger
+# src/ledger: the daemon and the tool share all but their mains.
+noinst_LIBRARIES += src/ledger/libledger.a
+src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(CRYPTO_CFLAGS)
+src_ledger_libledger_a_SOURCES = \
+	src/ledger/store.c src/ledger/store.h \
+	src/ledger/sqlite.c src/ledger/sqlite-file.c src/ledger/sqlite.h \
+	src/ledger/flood.c src/ledger/flood.h \
+	src/ledger/state.c src/ledger/state.h \
+	src/ledger/tail.c src/ledger/tail.h \
+	src/ledger/commit.c src/ledger/commit.h src/ledger/ledger.c \
+	src/ledger/gather.c src/ledger/gather.h \
+	src/ledger/answers.c src/ledger/answers.h
+LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS)
+
+pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger
+src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c
+src_ledger_dcsignd_ledger_LDADD = $(LEDGER_LIBS)

@@ -69,6 +69,10 @@ enum err sqlite_err(struct sqlite *s, int rc)
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 		return ERR_TIMEOUT;
+	case SQLITE_CANTOPEN:
+	case SQLITE_PERM:
+	case SQLITE_READONLY:
+		return ERR_NOT_FOUND;
 	case SQLITE_NOMEM:
 		return ERR_NOMEM;
 	case SQLITE_CORRUPT:

@@ -246,10 +246,11 @@ static enum err attempt_drop(struct store *s, const struct store_attempt *a)
 	return e ? e : count_both(s, a->key, a->client, -1);
 }
 
-static enum err attempt_open(struct store *s, const char *chain, struct store_attempt *out)
+static enum err attempt_open(
+	struct store *s, const char *chain, int64_t after, struct store_attempt *out)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_ATTEMPT_OPEN, "t", chain);
+	enum err e = row(s, &st, S_ATTEMPT_OPEN, "ti", chain, after);
 
 	return e ? e : attempt_read(st, out);
 }

@@ -26,7 +26,7 @@
 	X(ATTEMPT_ISSUE, "UPDATE attempts SET issued = ?3 WHERE id = ?1 AND attempt = ?2")         \
 	X(ATTEMPT_DROP, "DELETE FROM attempts WHERE id = ?1 AND attempt = ?2")                     \
 	X(ATTEMPT_OPEN, "SELECT * FROM attempts WHERE issued < 0 AND chain = ?1 "                  \
-			"ORDER BY idx LIMIT 1")                                                    \
+			"AND idx > ?2 ORDER BY idx LIMIT 1")                                       \
 	X(COUNT_ADD, "INSERT INTO counts VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE "               \
 		     "SET live = live + ?3")                                                       \
 	X(COUNT_CLEAN, "DELETE FROM counts WHERE kind = ?1 AND name = ?2 AND live = 0")            \

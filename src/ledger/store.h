@@ -6,6 +6,7 @@
  *   ERR_NO_ROOM  the disk is full: roll back; the store is as it was before begin
  *   ERR_FORMAT   what is stored is damaged
  *   ERR_TIMEOUT  another process holds the store (open only)
+ *   ERR_NOT_FOUND the store is not there or must not be opened (open only)
  *   ERR_NOMEM
  *   ERR_SYSTEM   anything else, a failed sync above all: the process must end without another
  *                call, because what is durable is known only after a fresh start
@@ -106,8 +107,9 @@ struct store_engine {
 		struct store *s, const char *id, int64_t attempt, struct store_attempt *out);
 	enum err (*attempt_issue)(struct store *s, const char *id, int64_t attempt, int64_t issued);
 	enum err (*attempt_drop)(struct store *s, const struct store_attempt *a);
-	/* The open one of this chain with the lowest idx; ERR_NOT_FOUND. */
-	enum err (*attempt_open)(struct store *s, const char *chain, struct store_attempt *out);
+	/* The open one of this chain with the lowest idx above `after`; ERR_NOT_FOUND. */
+	enum err (*attempt_open)(
+		struct store *s, const char *chain, int64_t after, struct store_attempt *out);
 	/* Attempts, open or issued, that expire after now: of a key, of a client ("" = any, not
 	 * both "" and not both given). */
 	enum err (*live_count)(

@@ -1,0 +1,207 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commit.h"
+#include "tail.h"
+
+#define CLOSE_AT_ONCE 128
+
+static struct chain *chain_add(struct ledger *l, const struct store_chain *stored)
+{
+	struct chain *c = calloc(1, sizeof(*c)), **at = &l->chains;
+
+	if (!c)
+		return NULL;
+	c->stored = *stored;
+	while (*at && strcmp((*at)->stored.chain, stored->chain) < 0)
+		at = &(*at)->next;
+	c->next = *at;
+	*at = c;
+	return c;
+}
+
+static enum err chains_load(struct ledger *l, struct refusal *why)
+{
+	struct store_chain c = {.chain = ""};
+	enum err e;
+
+	while (!(e = l->store->engine->chain_after(l->store, c.chain, &c))) {
+		e = tail_check(l->store, &c, why);
+		if (!e && !chain_add(l, &c))
+			e = ERR_NOMEM;
+		if (e)
+			return e;
+	}
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+static enum err all_written(const struct commit_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].answer.refusal.err)
+			return ERR_NO_ROOM;
+	}
+	return ERR_OK;
+}
+
+static enum err own_commit(
+	struct ledger *l, struct commit_item *items, size_t count, int64_t now, int64_t ms)
+{
+	enum err e = commit_group(l, items, count, now, ms);
+
+	return e ? e : all_written(items, count);
+}
+
+static void unknown_of(
+	struct commit_item *it, struct chain *c, const struct store_attempt *a, int64_t now)
+{
+	it->own = true;
+	it->chain = c;
+	record_init(&it->record, RECORD_UNKNOWN);
+	it->record.time = now;
+	it->record.id = octets_text(a->id);
+	if (a->attempt)
+		it->record.attempt = a->attempt;
+	it->record.reason = octets_text(err_name(ERR_OUTCOME_UNKNOWN));
+	it->record.detail = octets_text("no outcome came before its writer or the ledger ended");
+}
+
+/* An UNKNOWN record for each open attempt of the chain. */
+static enum err close_open(struct ledger *l, struct chain *c, int64_t now)
+{
+	struct store_attempt *open = calloc(CLOSE_AT_ONCE, sizeof(*open));
+	struct commit_item *items = calloc(CLOSE_AT_ONCE, sizeof(*items));
+	enum err e = open && items ? ERR_OK : ERR_NOMEM;
+	size_t n = CLOSE_AT_ONCE;
+
+	while (!e && n == CLOSE_AT_ONCE) {
+		int64_t after = NO_IDX;
+
+		for (n = 0; n < CLOSE_AT_ONCE; n++) {
+			e = l->store->engine->attempt_open(
+				l->store, c->stored.chain, after, &open[n]);
+			if (e)
+				break;
+			after = open[n].idx;
+			unknown_of(&items[n], c, &open[n], now);
+		}
+		if (!e || e == ERR_NOT_FOUND)
+			e = n ? own_commit(l, items, n, now, 0) : ERR_OK;
+	}
+	free(open);
+	free(items);
+	return e;
+}
+
+enum err ledger_open(
+	struct ledger *l, const char *url, const char *node, int64_t now, struct refusal *why)
+{
+	const struct store_engine *engine;
+	const char *where;
+
+	memset(l, 0, sizeof(*l));
+	l->json = l->config = (struct buf)BUF_INIT(RECORD_MAX + 1);
+	snprintf(l->node, sizeof(l->node), "%s", node);
+
+	enum err e = store_engine_of(url, &engine, &where, why);
+
+	if (!e)
+		e = engine->open(&l->store, where, why);
+	if (e)
+		return e;
+	why->err = ERR_OK;
+	e = chains_load(l, why);
+	l->reserve = !e && engine->reserve_fill(l->store);
+	for (struct chain *c = l->chains; c && !e; c = c->next)
+		e = close_open(l, c, now);
+	if (e && !why->err)
+		refuse(why, e, "ledger", "%s: %s", where,
+			l->why.err ? l->why.detail : engine->text(l->store));
+	if (e)
+		ledger_abandon(l);
+	return e;
+}
+
+void ledger_abandon(struct ledger *l)
+{
+	struct chain *next;
+
+	if (l->store)
+		l->store->engine->abandon(l->store);
+	for (struct chain *c = l->chains; c; c = next) {
+		next = c->next;
+		free(c);
+	}
+	for (int i = 0; i < GENERATIONS; i++)
+		config_unref(l->generation[i]);
+	buf_free(&l->json);
+	buf_free(&l->config);
+	memset(l, 0, sizeof(*l));
+}
+
+/* STOP for each chain that had a writer. */
+static enum err chains_stop(struct ledger *l, int64_t now, int64_t ms)
+{
+	enum err e = ERR_OK;
+
+	for (struct chain *c = l->chains; c && !e; c = c->next) {
+		struct commit_item it = {.own = true, .chain = c};
+
+		if (!c->served)
+			continue;
+		record_init(&it.record, RECORD_STOP);
+		it.record.time = now;
+		e = close_open(l, c, now);
+		if (!e)
+			e = own_commit(l, &it, 1, now, ms);
+	}
+	return e;
+}
+
+enum err ledger_stop(struct ledger *l, int64_t now, int64_t ms)
+{
+	l->stopping = true;
+
+	enum err e = chains_stop(l, now, ms);
+
+	if (!e || e == ERR_NO_ROOM) {
+		enum err end = l->store->engine->stop(l->store);
+
+		l->store = NULL;
+		e = e ? e : end;
+	}
+	ledger_abandon(l);
+	return e;
+}
+
+void ledger_generation(struct ledger *l, struct config *c)
+{
+	config_unref(l->generation[GENERATIONS - 1]);
+	memmove(l->generation + 1, l->generation, (GENERATIONS - 1) * sizeof(l->generation[0]));
+	l->generation[0] = config_ref(c);
+}
+
+enum err ledger_serve(struct ledger *l, const char *token, int64_t now, struct chain **out)
+{
+	struct store_chain fresh = {.last_time = 0};
+	struct chain *c = l->chains;
+
+	snprintf(fresh.chain, sizeof(fresh.chain), "%s/%s", l->node, token);
+	while (c && strcmp(c->stored.chain, fresh.chain) != 0)
+		c = c->next;
+	if (!c) {
+		merkle_init(&fresh.tree);
+		merkle_root(&fresh.tree, fresh.root);
+		c = chain_add(l, &fresh);
+	}
+	if (!c)
+		return ERR_NOMEM;
+	snprintf(c->token, sizeof(c->token), "%s", token);
+
+	enum err e = close_open(l, c, now);
+
+	c->served = c->served || !e;
+	*out = c;
+	return e;
+}
