@@ -1,4 +1,4 @@
-/* The one way to SQLite's statements that sqlite.c and sqlite-file.c share. */
+/* The one way to SQLite's statements that sqlite.c and the files beside it share. */
 #ifndef DCSIGN_SQLITE_H
 #define DCSIGN_SQLITE_H
 
@@ -83,6 +83,12 @@ enum err sqlite_tidy(struct store *s);
 uint64_t sqlite_octets(struct store *s);
 bool sqlite_reserve_fill(struct store *s);
 void sqlite_reserve_spend(struct store *s);
+/* A new one with this path; NULL: no memory. */
+struct sqlite *sqlite_new(const char *path);
+enum err sqlite_prepare(struct sqlite *s);
+enum err sqlite_version_check(struct sqlite *s, bool may_be_new, struct refusal *why);
+/* sqlite-copy.c: the folder of a private copy, and what is in it. */
+void sqlite_copy_remove(struct sqlite *s);
 /* What a result code means to the ledger. */
 enum err sqlite_err(struct sqlite *s, int rc);
 
