@@ -26,7 +26,7 @@ static uint8_t escape_read(struct json *c)
 	uint8_t value = 0;
 	size_t left = (size_t)(c->end - c->at);
 
-	if (left >= 2 && c->at[1] != 'u') {
+	if (left >= 2 && c->at[1] != 'u' && c->at[1] != 0) {
 		for (uint8_t i = '\b'; i <= '\\' && !value; i++)
 			value = escape_of(i) == c->at[1] ? i : 0;
 		c->at += 2;

@@ -6,6 +6,7 @@ FUZZ_TARGETS =
 # core
 # parent
 # ledger
+FUZZ_TARGETS += tests/fuzz_record
 # hsm
 # api
 # client
