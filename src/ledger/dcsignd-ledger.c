@@ -351,13 +351,15 @@ static void serve(struct server *s)
 
 static int drain(struct server *s)
 {
-	enum err e;
+	bool more = true;
 
-	do {
+	while (more) {
 		peers_read(s);
+		more = s->gather.count > 0;
 		group_commit(s);
-	} while (gather_full(&s->gather));
-	e = ledger_stop(&s->ledger, wall(), monotonic_ms());
+	}
+
+	enum err e = ledger_stop(&s->ledger, wall(), monotonic_ms());
 	if (e)
 		die(EXIT_ABSENT, "the ledger was not stopped in order", err_text(e));
 	LOG(LOG_LEVEL_INFO, "the ledger is stopped");
