@@ -209,12 +209,12 @@ static int refused_by_service(const struct request *r, const struct service_answ
 	if (!problem)
 		snprintf(detail, sizeof detail, "an answer that this service never gives (%s)",
 			a->media_type);
-	else if (a->retry_after > 0)
-		snprintf(detail, sizeof detail, "%.400s; try again in %ld s", member(o, "detail"),
-			a->retry_after);
 	else
 		snprintf(detail, sizeof detail, "%.400s",
 			*member(o, "detail") ? member(o, "detail") : member(o, "title"));
+	if (problem && a->retry_after > 0)
+		snprintf(detail + strlen(detail), sizeof detail - strlen(detail),
+			"; try again in %ld s", a->retry_after);
 	code = !problem || a->status == 500	      ? TOOL_UNEXPECTED
 	       : a->status == 503 || a->status == 504 ? TOOL_UNREACHABLE
 						      : TOOL_REFUSED;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define OPTIONS_MAX 32
+#define LONG_OPTION 256 /* above every letter */
 
 static void say(const char *command, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
@@ -59,19 +60,21 @@ static const struct tool_option *by_letter(const struct tool_option *table, int 
 	return NULL;
 }
 
+/* What getopt_long did not take: optopt is 0 for an unknown long option, and the number of a known
+ * one for a value that it does not have. */
 static int wrong(const struct tool_option *table, const char *command, int kind, char **argv)
 {
-	const struct tool_option *o = by_letter(table, optopt);
 	if (kind == ':')
 		return tool_usage(command, "%s needs a value", argv[optind - 1]);
-	if (optopt && !o && optopt < OPTIONS_MAX + 256 && optopt >= 256)
-		return tool_usage(command, "--%s takes no value", table[optopt - 256].name);
+	if (optopt >= LONG_OPTION)
+		return tool_usage(command, "--%s takes no value", table[optopt - LONG_OPTION].name);
 	if (optopt)
 		return tool_usage(command, "there is no option -%c", optopt);
 	return tool_usage(command, "there is no option %s", argv[optind - 1]);
 }
 
-static int from_environment(const struct tool_option *table)
+/* An empty value counts as none, given or from the environment. */
+static void from_environment(const struct tool_option *table)
 {
 	for (; table->name; table++) {
 		if (table->value && !*table->value && table->variable)
@@ -79,7 +82,6 @@ static int from_environment(const struct tool_option *table)
 		if (table->value && *table->value && !**table->value)
 			*table->value = NULL;
 	}
-	return TOOL_OK;
 }
 
 int tool_options(
@@ -93,7 +95,7 @@ int tool_options(
 	for (i = 0; table[i].name && i < OPTIONS_MAX; i++) {
 		longs[i].name = table[i].name;
 		longs[i].has_arg = table[i].value ? required_argument : no_argument;
-		longs[i].val = (int)i + 256;
+		longs[i].val = (int)i + LONG_OPTION;
 		if (table[i].letter) {
 			shorts[at++] = table[i].letter;
 			if (table[i].value)
@@ -106,7 +108,7 @@ int tool_options(
 		const struct tool_option *found;
 		if (o == '?' || o == ':')
 			return wrong(table, argv[0], o, argv);
-		found = o >= 256 ? &table[o - 256] : by_letter(table, o);
+		found = o >= LONG_OPTION ? &table[o - LONG_OPTION] : by_letter(table, o);
 		if (found && (e = take(found, argv[0])) != TOOL_OK)
 			return e;
 	}
@@ -116,7 +118,8 @@ int tool_options(
 		return tool_usage(argv[0], "a file is missing");
 	for (k = 0; k < operands; k++)
 		operand[k] = argv[optind + k];
-	return from_environment(table);
+	from_environment(table);
+	return TOOL_OK;
 }
 
 static enum err read_all(struct buf *out, int fd)
