@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-bool json_take(struct json *c, char want)
+bool canon_take(struct json *c, char want)
 {
 	if (c->at == c->end || *c->at != (uint8_t)want)
 		return false;
@@ -40,12 +40,12 @@ static uint8_t escape_read(struct json *c)
 	return value;
 }
 
-bool json_string(struct json *c, struct octets *raw, bool *escaped)
+bool canon_string(struct json *c, struct octets *raw, bool *escaped)
 {
 	uint8_t seen = 0;
 
 	*escaped = false;
-	if (!json_take(c, '"'))
+	if (!canon_take(c, '"'))
 		return false;
 	raw->at = c->at;
 	while (c->at < c->end && *c->at != '"') {
@@ -59,12 +59,12 @@ bool json_string(struct json *c, struct octets *raw, bool *escaped)
 			return false;
 	}
 	raw->len = (size_t)(c->at - raw->at);
-	return json_take(c, '"') && (!(seen & 0x80) || utf8_valid(raw->at, raw->len));
+	return canon_take(c, '"') && (!(seen & 0x80) || utf8_valid(raw->at, raw->len));
 }
 
-bool json_int(struct json *c, int64_t *value)
+bool canon_int(struct json *c, int64_t *value)
 {
-	bool negative = json_take(c, '-');
+	bool negative = canon_take(c, '-');
 	const uint8_t *first = c->at;
 	uint64_t v = 0;
 
@@ -102,26 +102,26 @@ static bool object_scan(struct json *c, unsigned depth)
 	struct octets last = {0}, name;
 	bool escaped;
 
-	if (json_take(c, '}'))
+	if (canon_take(c, '}'))
 		return true;
 	do {
-		if (!json_string(c, &name, &escaped) || (last.at && !octets_less(&last, &name)) ||
-			!json_take(c, ':') || !value_at(c, depth))
+		if (!canon_string(c, &name, &escaped) || (last.at && !octets_less(&last, &name)) ||
+			!canon_take(c, ':') || !value_at(c, depth))
 			return false;
 		last = name;
-	} while (json_take(c, ','));
-	return json_take(c, '}');
+	} while (canon_take(c, ','));
+	return canon_take(c, '}');
 }
 
 static bool array_scan(struct json *c, unsigned depth)
 {
-	if (json_take(c, ']'))
+	if (canon_take(c, ']'))
 		return true;
 	do {
 		if (!value_at(c, depth))
 			return false;
-	} while (json_take(c, ','));
-	return json_take(c, ']');
+	} while (canon_take(c, ','));
+	return canon_take(c, ']');
 }
 
 static bool value_at(struct json *c, unsigned depth)
@@ -133,16 +133,16 @@ static bool value_at(struct json *c, unsigned depth)
 	if (depth == 0 || c->at == c->end)
 		return false;
 	if (*c->at == '"')
-		return json_string(c, &raw, &escaped);
-	if (json_take(c, '{'))
+		return canon_string(c, &raw, &escaped);
+	if (canon_take(c, '{'))
 		return object_scan(c, depth - 1);
-	if (json_take(c, '['))
+	if (canon_take(c, '['))
 		return array_scan(c, depth - 1);
 	return word_scan(c, "true") || word_scan(c, "false") || word_scan(c, "null") ||
-	       json_int(c, &value);
+	       canon_int(c, &value);
 }
 
-bool json_value(struct json *c, struct octets *text)
+bool canon_value(struct json *c, struct octets *text)
 {
 	text->at = c->at;
 	if (!value_at(c, JSON_DEPTH))
@@ -151,14 +151,14 @@ bool json_value(struct json *c, struct octets *text)
 	return true;
 }
 
-bool json_object(const struct octets *o)
+bool canon_object(const struct octets *o)
 {
 	struct json c = {o->at, o->at + o->len};
 
 	return o->len > 0 && *o->at == '{' && value_at(&c, JSON_DEPTH) && c.at == c.end;
 }
 
-void json_unescape(struct buf *out, const struct octets *raw)
+void canon_unescape(struct buf *out, const struct octets *raw)
 {
 	struct json c = {raw->at, raw->at + raw->len};
 
@@ -170,7 +170,7 @@ void json_unescape(struct buf *out, const struct octets *raw)
 	}
 }
 
-void json_text(struct buf *out, const struct octets *o)
+void canon_text(struct buf *out, const struct octets *o)
 {
 	size_t from = 0;
 

@@ -1,6 +1,6 @@
 /*
  * Canonical JSON: members sorted by name, no spaces, UTF-8, integers only, the shortest escapes.
- * The reader takes nothing else. Pure.
+ * The reader takes nothing else. Pure. Named canon_: jansson has json_string and others.
  */
 #ifndef DCSIGN_JSON_H
 #define DCSIGN_JSON_H
@@ -12,19 +12,19 @@ struct json {
 	const uint8_t *at, *end;
 };
 
-bool json_take(struct json *c, char want);
+bool canon_take(struct json *c, char want);
 /* A string; raw: what stands between its quotes, borrowed; escaped: there is an escape in it. */
-bool json_string(struct json *c, struct octets *raw, bool *escaped);
+bool canon_string(struct json *c, struct octets *raw, bool *escaped);
 /* Appends what a string's raw octets stand for. */
-void json_unescape(struct buf *out, const struct octets *raw);
+void canon_unescape(struct buf *out, const struct octets *raw);
 /* -2^63 + 1 to 2^63 - 1 */
-bool json_int(struct json *c, int64_t *value);
+bool canon_int(struct json *c, int64_t *value);
 /* Any value; text: its octets, borrowed. */
-bool json_value(struct json *c, struct octets *text);
+bool canon_value(struct json *c, struct octets *text);
 /* Whether the octets are one object and nothing else. */
-bool json_object(const struct octets *o);
+bool canon_object(const struct octets *o);
 
 /* Appends a text, valid UTF-8, as a string with its quotes. */
-void json_text(struct buf *out, const struct octets *o);
+void canon_text(struct buf *out, const struct octets *o);
 
 #endif

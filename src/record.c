@@ -227,7 +227,7 @@ static bool value_fits(const struct member *m, const struct octets *o)
 	return m->kind == TEXT	 ? utf8_valid(o->at, o->len)
 	       : m->kind == ID	 ? is_id(o)
 	       : m->kind == HEX	 ? o->len == SHA256_SIZE
-	       : m->kind == JSON ? json_object(o)
+	       : m->kind == JSON ? canon_object(o)
 				 : true;
 }
 
@@ -299,7 +299,7 @@ enum err record_decode(struct record *r, const uint8_t *octets, size_t len)
 static void octets_write(struct buf *out, const struct member *m, const struct octets *o)
 {
 	if (m->kind == TEXT || m->kind == ID) {
-		json_text(out, o);
+		canon_text(out, o);
 		return;
 	}
 	if (m->kind == JSON) {
@@ -360,7 +360,7 @@ static bool type_parse(struct record *r, struct json *c)
 	struct octets name;
 	bool escaped;
 
-	if (!json_string(c, &name, &escaped))
+	if (!canon_string(c, &name, &escaped))
 		return false;
 	for (unsigned i = 1; i < RECORD_TYPES; i++) {
 		if (strlen(type_names[i]) == name.len &&
@@ -391,14 +391,14 @@ static bool string_parse(
 	bool escaped;
 	size_t from = store->len;
 
-	if (!json_string(c, &raw, &escaped))
+	if (!canon_string(c, &raw, &escaped))
 		return false;
 	if (m->kind == HEX)
 		hex_append(store, &raw);
 	else if (m->kind == BASE64 && base64_decode(store, (const char *)raw.at, raw.len))
 		return false;
 	else if (escaped)
-		json_unescape(store, &raw);
+		canon_unescape(store, &raw);
 	else if (m->kind != BASE64)
 		buf_put(store, raw.at, raw.len);
 	*o = octets_of(store->octets + from, store->len - from);
@@ -409,7 +409,7 @@ static bool object_parse(struct octets *o, struct json *c, struct buf *store)
 {
 	struct octets text;
 
-	if (c->at == c->end || *c->at != '{' || !json_value(c, &text))
+	if (c->at == c->end || *c->at != '{' || !canon_value(c, &text))
 		return false;
 	*o = octets_of(store->octets + store->len, text.len);
 	buf_put(store, text.at, text.len);
@@ -422,7 +422,7 @@ static bool member_parse(
 	if (m->kind == TYPE)
 		return type_parse(r, c);
 	if (m->kind == INT)
-		return json_int(c, int_of(r, m));
+		return canon_int(c, int_of(r, m));
 	if (m->kind == JSON)
 		return object_parse(octets_in(r, m), c, store);
 	return string_parse(m, octets_in(r, m), c, store);
@@ -457,7 +457,7 @@ enum err record_parse(struct record *r, struct buf *store, const char *json, siz
 	if (store->err)
 		return store->err;
 	store->len -= len;
-	while (json_take(&c, before)) {
+	while (canon_take(&c, before)) {
 		const struct member *m = member_next(next, &c);
 
 		if (!m || !member_parse(r, m, &c, store))
@@ -466,7 +466,7 @@ enum err record_parse(struct record *r, struct buf *store, const char *json, siz
 		set |= 1ull << (m - members);
 		before = ',';
 	}
-	if (!json_take(&c, '}') || c.at != c.end || !type_known(r->type) ||
+	if (!canon_take(&c, '}') || c.at != c.end || !type_known(r->type) ||
 		!members_fit(set, r->type, true))
 		return ERR_FORMAT;
 	return store->err;
