@@ -199,26 +199,30 @@ static cfg_t *make_parser(struct reading *r)
 }
 
 /* From libconfuse's tree into struct config. */
+static void take_absent(const struct place *p, const cfg_opt_t *opt)
+{
+	const struct option *o = p->option;
+	char where[300];
+
+	conffile_where(p->section, where, sizeof where);
+	if (opt != NULL && (opt->flags & CFGF_MODIFIED) != 0)
+		conffile_wrong(
+			p->r, p->section->line, "option '%s'%s is an empty list", o->name, where);
+	else if (o->required)
+		conffile_wrong(p->r, p->section->line, "option '%s'%s is missing", o->name, where);
+	else if (o->otherwise != NULL)
+		o->take(p, &(struct value){o->otherwise, p->section->line}, 1);
+}
+
 static void take_option(struct reading *r, cfg_t *section, const struct option *o, void *base)
 {
 	const struct place p = {r, section, o, base};
 	cfg_opt_t *opt = cfg_getopt(section, o->name);
 	unsigned count = opt != NULL ? cfg_opt_size(opt) : 0;
 	struct value *values;
-	char where[300];
 
-	if (count == 0 && o->required) {
-		conffile_where(section, where, sizeof where);
-		conffile_wrong(r, section->line, "option '%s'%s is missing", o->name, where);
-	}
 	if (count == 0) {
-		if (opt != NULL && (opt->flags & CFGF_MODIFIED) != 0 && !o->required) {
-			conffile_where(section, where, sizeof where);
-			conffile_wrong(
-				r, section->line, "option '%s'%s is an empty list", o->name, where);
-		}
-		if (o->otherwise != NULL)
-			o->take(&p, &(struct value){o->otherwise, section->line}, 1);
+		take_absent(&p, opt);
 		return;
 	}
 	if ((values = calloc(count, sizeof *values)) == NULL) {
@@ -334,14 +338,16 @@ enum err conffile_parse(struct config **out, const char *path, const char *text,
 		return ERR_FORMAT;
 	}
 	r.config = calloc(1, sizeof *r.config);
-	copy = strndup(text, len);
+	copy = malloc(len + 1);
 	if (r.config == NULL || copy == NULL) {
 		free(copy);
 		free(r.config);
 		return ERR_NOMEM;
 	}
+	memcpy(copy, text, len);
+	copy[len] = '\0';
 	r.config->references = 1;
-	conffile_scan(&r, text, len);
+	conffile_scan(&r, copy, len);
 	if (r.errors == 0)
 		parse(&r, copy);
 	free(copy);

@@ -86,8 +86,9 @@ char *conffile_path(struct reading *r, const char *path);
 void *conffile_list(const struct place *p, size_t count);
 char *conffile_copy(struct reading *r, const char *text);
 
-/* Unclosed strings and comments, ${...} and stray characters: what libconfuse would let pass. */
-void conffile_scan(struct reading *r, const char *text, size_t len);
+/* Unclosed strings and comments, ${...} and stray characters: what libconfuse would let pass.
+ * Comments become spaces. */
+void conffile_scan(struct reading *r, char *text, size_t len);
 /* What no single option shows: references, doubles, impossible policies. The config is sorted. */
 void conffile_check(struct reading *r, cfg_t *root);
 

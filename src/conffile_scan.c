@@ -4,13 +4,15 @@
 
 /*
  * A look at the text before libconfuse gets it, token by token as its lexer cuts them. It takes an
- * unclosed string or comment at the end of the file for the end of the file, expands ${...} from
- * the environment, and skips characters that it does not know.
+ * unclosed section, string or comment at the end of the file for the end of the file, expands
+ * ${...} from the environment, and skips characters that it does not know.
  */
 struct scan {
 	struct reading *r;
-	const char *at, *end;
+	char *at;
+	const char *end;
 	int line;
+	int depth; /* of braces */
 };
 
 static void step(struct scan *s)
@@ -26,22 +28,29 @@ static bool starts(const struct scan *s, const char *with)
 	return (size_t)(s->end - s->at) >= len && memcmp(s->at, with, len) == 0;
 }
 
-static void skip_line(struct scan *s)
+static void blank(struct scan *s, size_t count)
 {
-	while (s->at < s->end && *s->at != '\n')
-		s->at++;
+	for (; count > 0; count--, step(s))
+		if (*s->at != '\n')
+			*s->at = ' ';
 }
 
-static void skip_comment(struct scan *s)
+static void blank_line(struct scan *s)
+{
+	while (s->at < s->end && *s->at != '\n')
+		blank(s, 1);
+}
+
+static void blank_comment(struct scan *s)
 {
 	int line = s->line;
 
-	for (s->at += 2; s->at < s->end && !starts(s, "*/");)
-		step(s);
+	for (blank(s, 2); s->at < s->end && !starts(s, "*/");)
+		blank(s, 1);
 	if (s->at == s->end)
 		conffile_wrong(s->r, line, "the comment that begins here has no end");
 	else
-		s->at += 2;
+		blank(s, 2);
 }
 
 static void skip_string(struct scan *s)
@@ -69,6 +78,12 @@ static void skip_word(struct scan *s)
 		s->at++;
 }
 
+static void punctuation(struct scan *s)
+{
+	s->depth += (*s->at == '{') - (*s->at == '}');
+	step(s);
+}
+
 /* Whole file: comments too, so that nobody has to know where the lexer looks for it. */
 static bool scan_octets(struct reading *r, const char *text, size_t len)
 {
@@ -94,7 +109,7 @@ static bool scan_octets(struct reading *r, const char *text, size_t len)
 	return r->errors == before;
 }
 
-void conffile_scan(struct reading *r, const char *text, size_t len)
+void conffile_scan(struct reading *r, char *text, size_t len)
 {
 	struct scan s = {.r = r, .at = text, .end = text + len, .line = 1};
 
@@ -102,14 +117,16 @@ void conffile_scan(struct reading *r, const char *text, size_t len)
 		return;
 	while (s.at < s.end) {
 		if (*s.at == '#' || starts(&s, "//"))
-			skip_line(&s);
+			blank_line(&s);
 		else if (starts(&s, "/*"))
-			skip_comment(&s);
+			blank_comment(&s);
 		else if (*s.at == '"' || *s.at == '\'')
 			skip_string(&s);
 		else if (strchr(" \t\n\r={}()+,", *s.at) != NULL)
-			step(&s);
+			punctuation(&s);
 		else
 			skip_word(&s);
 	}
+	if (s.depth > 0)
+		conffile_wrong(r, s.line, "the file ends before a section does: a } is missing");
 }

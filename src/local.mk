@@ -20,3 +20,13 @@ src_libdcsign_a_SOURCES = \
 	src/channel.c src/channel.h \
 	src/sandbox.c src/sandbox.h \
 	src/child.c src/child.h
+
+# dcsignd: the parent of the others. conffile is linked by it alone.
+noinst_LIBRARIES += src/libconffile.a
+src_libconffile_a_CFLAGS = $(AM_CFLAGS) $(CONFUSE_CFLAGS)
+src_libconffile_a_SOURCES = \
+	src/conffile.c src/conffile.h src/conffile_internal.h \
+	src/conffile_schema.c src/conffile_values.c src/conffile_files.c \
+	src/conffile_scan.c src/conffile_check.c src/conffile_disk.c \
+	src/secret.c src/secret.h \
+	src/sockets.c src/sockets.h
