@@ -1,0 +1,353 @@
+#include "settings.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "notify.h"
+#include "parent.h"
+
+#define DELAY_FIRST_MS 100
+#define DELAY_TOKEN_MS 800
+#define DELAY_CRASH_MS 5000
+#define LONG_LIFE_MS   30000
+#define ANSWER_MS      60000
+#define HELLO_MS       2000
+
+/* The table. */
+static struct birth *find(struct parent *p, enum msg_role role, const char *token)
+{
+	for (size_t i = 0; i < p->birth_count; i++)
+		if (p->birth[i].role == role && strcmp(p->birth[i].token, token) == 0)
+			return &p->birth[i];
+	return NULL;
+}
+
+static void place(
+	struct parent *p, struct birth *table, size_t *n, enum msg_role role, const char *token)
+{
+	const struct birth *old = find(p, role, token);
+	struct birth *b = &table[(*n)++];
+
+	if (old != NULL) {
+		*b = *old;
+		return;
+	}
+	*b = (struct birth){.role = role, .control = -1};
+	snprintf(b->token, sizeof b->token, "%s", token);
+}
+
+bool births_plan(struct parent *p)
+{
+	const struct config *c = p->config;
+	struct birth *table = calloc(p->birth_count + c->token_count + 2, sizeof *table);
+	size_t n = 0;
+
+	if (table == NULL)
+		return false;
+	place(p, table, &n, ROLE_LEDGER, "");
+	for (size_t i = 0; i < c->token_count; i++)
+		place(p, table, &n, ROLE_HSM, c->token[i].name);
+	/* Tokens that are no longer configured end in order. */
+	for (size_t i = 0; i < p->birth_count; i++) {
+		const struct birth *b = &p->birth[i];
+
+		if (b->role == ROLE_HSM && config_token(c, b->token) == NULL && b->pid > 0) {
+			kill(b->pid, SIGTERM);
+			table[n++] = *b;
+		}
+	}
+	place(p, table, &n, ROLE_API, "");
+	free(p->birth);
+	p->birth = table;
+	p->birth_count = n;
+	return true;
+}
+
+static bool wanted(const struct parent *p, const struct birth *b)
+{
+	return b->role != ROLE_HSM || config_token(p->config, b->token) != NULL;
+}
+
+void births_signal(const struct parent *p, enum msg_role role, int signal)
+{
+	for (size_t i = 0; i < p->birth_count; i++)
+		if (p->birth[i].pid > 0 && (role == ROLE_PARENT || p->birth[i].role == role))
+			kill(p->birth[i].pid, signal);
+}
+
+size_t births_alive(const struct parent *p, enum msg_role role)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->birth_count; i++)
+		n += p->birth[i].pid > 0 && (role == ROLE_PARENT || p->birth[i].role == role);
+	return n;
+}
+
+/* Not after it was reaped: the number may be somebody else's by then. */
+static void slay(const struct birth *b)
+{
+	if (b->pid > 0)
+		kill(b->pid, SIGKILL);
+}
+
+/* Births. */
+static void put_off(struct birth *b, int64_t most)
+{
+	b->next_birth = parent_now() + b->delay;
+	b->delay = b->delay == 0 ? DELAY_FIRST_MS : 2 * b->delay;
+	if (b->delay > most)
+		b->delay = most;
+}
+
+static void bear(struct parent *p, struct birth *b)
+{
+	char why[1024] = "";
+
+	if (spawn(p, b, p->config, p->bundle, false, why, sizeof why) == ERR_OK) {
+		b->phase = ASKED;
+		b->stale = false;
+		LOG(LOG_LEVEL_INFO, "born", LS("child", program_name(b->role)),
+			LS("token", b->token), LN("pid", b->pid));
+		return;
+	}
+	LOG(LOG_LEVEL_ERROR, "can't be born", LS("child", program_name(b->role)),
+		LS("token", b->token), LS("reason", why));
+	if (!p->started) {
+		parent_say("%s", why);
+		p->exit_code = EXIT_BROKEN;
+	}
+	put_off(b, DELAY_CRASH_MS);
+}
+
+void births_due(struct parent *p)
+{
+	int64_t now = parent_now();
+
+	for (size_t i = 0; i < p->birth_count && p->exit_code < 0 && p->stopping == 0; i++) {
+		struct birth *b = &p->birth[i];
+
+		if (b->pid == 0 && b->next_birth <= now && wanted(p, b))
+			bear(p, b);
+		else if (b->pid > 0 && b->serial != 0 && b->asked_at + ANSWER_MS <= now) {
+			LOG(LOG_LEVEL_ERROR, "does not answer: killed",
+				LS("child", program_name(b->role)), LS("token", b->token));
+			slay(b);
+		}
+	}
+}
+
+int64_t births_wait(const struct parent *p)
+{
+	int64_t least = INT64_MAX;
+
+	for (size_t i = 0; i < p->birth_count && p->stopping == 0; i++) {
+		const struct birth *b = &p->birth[i];
+		int64_t due = INT64_MAX;
+
+		if (b->pid == 0 && wanted(p, b))
+			due = b->next_birth;
+		else if (b->serial != 0)
+			due = b->asked_at + ANSWER_MS;
+		if (due < least)
+			least = due;
+	}
+	return least;
+}
+
+/* Neighbours. */
+static void say_hello(struct birth *to, const struct birth *about, int fd)
+{
+	struct msg_hello m = {.role = (uint8_t)about->role};
+	struct buf out = BUF_INIT(MSG_MAX);
+
+	memcpy(m.name, about->token, sizeof m.name);
+	msg_begin(&out, MSG_HELLO, 0);
+	msg_hello_write(&out, &m);
+	if (channel_send(to->control, &out, &fd, 1, HELLO_MS) != ERR_OK)
+		slay(to);
+	buf_free(&out);
+}
+
+static void introduce(struct parent *p, struct birth *b)
+{
+	for (size_t i = 0; i < p->birth_count; i++) {
+		struct birth *other = &p->birth[i];
+		int ends[2];
+
+		if (other->role == b->role || other->phase < TAKEN)
+			continue;
+		if (channel_pair(ends) != ERR_OK) {
+			LOG(LOG_LEVEL_ERROR, "no channel", LS("reason", strerror(errno)));
+			slay(b);
+			return;
+		}
+		say_hello(b, other, ends[0]);
+		say_hello(other, b, ends[1]);
+		close(ends[0]);
+		close(ends[1]);
+	}
+}
+
+/* What children say. */
+static bool all_in(const struct parent *p, enum phase phase)
+{
+	for (size_t i = 0; i < p->birth_count; i++)
+		if (wanted(p, &p->birth[i]) && p->birth[i].phase < phase)
+			return false;
+	return true;
+}
+
+static void taken(struct parent *p, struct birth *b)
+{
+	b->stale = false;
+	if (b->phase == ASKED) {
+		b->phase = TAKEN;
+		introduce(p, b);
+	}
+	p->started = p->started || all_in(p, TAKEN);
+}
+
+static void serves(struct parent *p, struct birth *b)
+{
+	b->phase = SERVING;
+	LOG(LOG_LEVEL_INFO, "serves", LS("child", program_name(b->role)), LS("token", b->token));
+	if (p->announced || !all_in(p, SERVING))
+		return;
+	p->announced = true;
+	LOG(LOG_LEVEL_INFO, "ready");
+	notify_ready("serving");
+}
+
+static void refused(struct parent *p, struct birth *b, const char *text)
+{
+	LOG(LOG_LEVEL_ERROR, "configuration refused", LS("child", program_name(b->role)),
+		LS("token", b->token), LS("reason", text));
+	if (!p->started) {
+		parent_say("%s: %s: %s", p->path, program_name(b->role), text);
+		p->exit_code = EXIT_CONFIGURATION;
+		return;
+	}
+	slay(b); /* it must not go on with an older one */
+}
+
+static bool understand(struct parent *p, struct birth *b, const uint8_t *octets, size_t len)
+{
+	struct msg_config_answer answer;
+	struct msg_head head;
+	struct reader body;
+
+	if (msg_open(&head, &body, octets, len) != ERR_OK)
+		return false;
+	if (head.type == MSG_STATE && reader_done(&body) && b->phase >= TAKEN) {
+		serves(p, b);
+		return true;
+	}
+	if (head.type != MSG_ANSWER(MSG_CONFIG) || b->serial == 0 || head.serial != b->serial ||
+		msg_config_answer_read(&answer, &body) != ERR_OK)
+		return false;
+	b->serial = 0;
+	if (answer.err == ERR_OK)
+		taken(p, b);
+	else
+		refused(p, b, answer.text);
+	return true;
+}
+
+bool births_hear(struct parent *p, struct birth *b)
+{
+	static uint8_t octets[MSG_MAX];
+	size_t len;
+	enum err e = b->control < 0 ? ERR_TIMEOUT
+				    : channel_receive(b->control, octets, sizeof octets, &len, NULL,
+					      NULL, 0);
+
+	if (e == ERR_TIMEOUT)
+		return false;
+	if (e == ERR_OK && understand(p, b, octets, len))
+		return true;
+	if (e != ERR_CLOSED)
+		LOG(LOG_LEVEL_ERROR, "a message that is none: killed",
+			LS("child", program_name(b->role)), LS("token", b->token));
+	slay(b); /* without a control channel it is no child of ours any more */
+	close(b->control);
+	b->control = -1;
+	return false;
+}
+
+/* Deaths. */
+static void bury(struct parent *p, struct birth *b, pid_t pid, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	bool answered = b->phase >= TAKEN;
+	int64_t lived = parent_now() - b->born_at;
+
+	LOG(p->stopping != 0 && code == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "ended",
+		LS("child", program_name(b->role)), LS("token", b->token), LN("pid", pid),
+		LN("exit", code), LN("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+		LN("lived_ms", lived));
+	if (b->control >= 0)
+		close(b->control);
+	b->control = -1;
+	b->phase = GONE;
+	b->serial = 0;
+	b->stale = false;
+	if (lived >= LONG_LIFE_MS)
+		b->delay = 0;
+	put_off(b, code == EXIT_TEMPORARY && b->role == ROLE_HSM ? DELAY_TOKEN_MS : DELAY_CRASH_MS);
+	if (!p->started && !answered && code != EXIT_TEMPORARY && p->exit_code < 0 &&
+		p->stopping == 0) {
+		parent_say("%s ended before it took its configuration (exit %d, signal %d)",
+			program_name(b->role), code, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+		p->exit_code = EXIT_BROKEN;
+	}
+}
+
+void births_reap(struct parent *p)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (size_t i = 0; i < p->birth_count; i++) {
+			struct birth *b = &p->birth[i];
+
+			if (b->pid != pid)
+				continue;
+			b->pid = 0;
+			while (births_hear(p, b)) /* its last words */
+				;
+			bury(p, b, pid, status);
+		}
+}
+
+void births_update(struct parent *p)
+{
+	char why[1024] = "";
+
+	for (size_t i = 0; i < p->birth_count && p->reloading; i++) {
+		struct birth *b = &p->birth[i];
+
+		if (!b->stale)
+			continue;
+		if (b->serial != 0) /* one after the other */
+			return;
+		if (send_config(p, b, p->config, p->bundle, false, why, sizeof why) == ERR_OK)
+			return;
+		LOG(LOG_LEVEL_ERROR, "configuration not handed over: killed",
+			LS("child", program_name(b->role)), LS("reason", why));
+		slay(b);
+		b->stale = false;
+	}
+	if (!p->reloading)
+		return;
+	p->reloading = false;
+	LOG(LOG_LEVEL_INFO, "configuration taken");
+	notify_ready("serving");
+}

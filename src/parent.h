@@ -1,0 +1,114 @@
+/* Between the files of dcsignd, the parent: what it owns, its children, what it prepares. */
+#ifndef DCSIGN_PARENT_H
+#define DCSIGN_PARENT_H
+
+#include <sys/stat.h>
+
+#include "child.h"
+#include "conffile.h"
+
+#define EXIT_USAGE	   64
+#define EXIT_BROKEN	   70
+#define EXIT_TEMPORARY	   75
+#define EXIT_CONFIGURATION 78
+
+enum phase {
+	GONE,  /* not born, or lost */
+	ASKED, /* born and has CONFIG, has not answered */
+	TAKEN, /* has taken CONFIG and knows its neighbours */
+	SERVING
+};
+
+struct birth {
+	enum msg_role role;
+	char token[NAME_SIZE]; /* for ROLE_HSM; else "" */
+	enum phase phase;
+	pid_t pid;	  /* 0: none */
+	int control;	  /* -1: none */
+	uint64_t serial;  /* of the CONFIG that is not answered; 0: none */
+	int64_t asked_at; /* all times monotonic, ms */
+	int64_t born_at;
+	int64_t next_birth;
+	int64_t delay; /* before the birth that follows the next death */
+	bool stale;    /* lives with an older configuration */
+};
+
+/* A revocation list on the disk, as it was when it was read. */
+struct watched {
+	char *path;
+	struct timespec time;
+	off_t size;
+	ino_t inode;
+};
+
+struct parent {
+	const char *path;   /* of the configuration */
+	char *credentials;  /* $CREDENTIALS_DIRECTORY or NULL */
+	char *programs;	    /* folder of a build tree (test hooks), or NULL */
+	char **environment; /* for every child; NULL ends it */
+	struct config *config;
+	int bundle;				   /* sealed memfd of config */
+	bool separate;				   /* children get users of their own */
+	struct sandbox_user user[ROLE_LEDGER + 1]; /* by role, where separate */
+	int lock;
+	int listen[CONFFILE_LISTENS], monitor;
+	struct birth *birth; /* ledger, hsm in the order of the tokens, api */
+	size_t birth_count;
+	struct watched *watched;
+	size_t watched_count;
+	uint64_t serial;
+	bool started;	/* every child has taken its first configuration */
+	bool announced; /* the service manager knows that we are ready */
+	bool reloading;
+	bool hangup;		/* SIGHUP that is not dealt with yet */
+	enum msg_role stopping; /* whose turn it is to end; 0: nobody's */
+	int64_t stop_until;
+	int exit_code; /* -1: go on */
+};
+
+int64_t parent_now(void);
+/* One line on standard error: for a person who starts us, and for the log. */
+void parent_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* "dcsignd-hsm", ... */
+const char *program_name(enum msg_role role);
+
+/* prepare.c: they say themselves what is wrong, and give 0 or an exit code. */
+/* What children get of our environment; then ours is cleared. */
+int prepare_environment(struct parent *p);
+/* The file as a snapshot and as a bundle in a sealed memfd. */
+int prepare_config(const struct parent *p, struct config **config, int *bundle);
+int prepare_users(struct parent *p, const struct config *config);
+int prepare_state(struct parent *p); /* folders and lock */
+int prepare_sockets(struct parent *p);
+
+/* spawn.c */
+/* Bears one program and sends it CONFIG. check: with -n. ERR_OK; else nothing lives, and why says
+ * it. */
+enum err spawn(struct parent *p, struct birth *b, const struct config *config, int bundle,
+	bool check, char *why, size_t size);
+/* CONFIG to one that lives. */
+enum err send_config(struct parent *p, struct birth *b, const struct config *config, int bundle,
+	bool check, char *why, size_t size);
+/* Does every program take this bundle? 0 or an exit code. */
+int check_bundle(struct parent *p, const struct config *config, int bundle);
+
+/* births.c */
+/* The table for p->config; those that are there stay. False: no memory. */
+bool births_plan(struct parent *p);
+void births_due(struct parent *p);	     /* bears those whose time has come */
+int64_t births_wait(const struct parent *p); /* when the next is due; INT64_MAX: none */
+/* Reads one message of a child; false when there was none. */
+bool births_hear(struct parent *p, struct birth *b);
+void births_reap(struct parent *p); /* the children that ended */
+/* CONFIG to those that are stale, one after the other. */
+void births_update(struct parent *p);
+void births_signal(const struct parent *p, enum msg_role role, int signal); /* ROLE_PARENT: all */
+size_t births_alive(const struct parent *p, enum msg_role role);
+
+/* watch.c */
+/* Remembers the revocation lists of p->config. */
+void watch_begin(struct parent *p);
+bool watch_changed(const struct parent *p);
+void watch_end(struct parent *p);
+
+#endif
