@@ -7,6 +7,7 @@
 #define DCSIGN_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
@@ -17,10 +18,16 @@ struct log_field {
 	int64_t number;
 };
 
+/* NULL as the empty text. */
+static inline const char *log_value(const char *s)
+{
+	return s != NULL ? s : "";
+}
+
 /* Fields: LOG(LOG_LEVEL_INFO, "key proved", LS("key", name), LN("took_us", us)); */
 #define LS(n, s)                                                                                   \
 	{                                                                                          \
-		.name = (n), .text = (s) ? (s) : ""                                                \
+		.name = (n), .text = log_value(s)                                                  \
 	}
 #define LN(n, v)                                                                                   \
 	{                                                                                          \

@@ -240,13 +240,12 @@ int prepare_state(struct parent *p)
 static int listen_on(int *fd, const char *address, const char *what)
 {
 	char bound[ADDRESS_TEXT];
-	const char *address_bound = bound;
 
 	if (address_listen(fd, address, bound) != ERR_OK) {
 		parent_say("%s %s: %s", what, address, strerror(errno));
 		return errno == EADDRINUSE ? EXIT_TEMPORARY : EXIT_CONFIGURATION;
 	}
-	LOG(LOG_LEVEL_INFO, "listening", LS("for", what), LS("address", address_bound));
+	LOG(LOG_LEVEL_INFO, "listening", LS("for", what), LS("address", bound));
 	return 0;
 }
 
