@@ -155,8 +155,7 @@ static uint64_t number(const uint8_t *at, size_t len)
 	return v;
 }
 
-/* AlgorithmIdentifier of SHA-256, 384 or 512, its parameters absent or NULL (RFC 4055 section 2.1:
- * both are to be accepted). */
+/* AlgorithmIdentifier of SHA-256, 384 or 512 with NULL, as RFC 4055 section 2.1 has writers do. */
 static enum digest take_digest(struct reader *r)
 {
 	static const char oid[] = "\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02";
@@ -164,8 +163,7 @@ static enum digest take_digest(struct reader *r)
 
 	skip_equal(&id, BITS(oid));
 	uint8_t last = reader_u8(&id);
-	if (id.left > 0)
-		skip_equal(&id, BITS("\x05\x00"));
+	skip_equal(&id, BITS("\x05\x00"));
 	if (!reader_done(&id) || last < 1 || last > 3)
 		r->failed = true;
 	return last == 1 ? DIGEST_SHA256 : last == 2 ? DIGEST_SHA384 : DIGEST_SHA512;
