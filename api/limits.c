@@ -123,7 +123,7 @@ static void fill(struct bucket *b, int64_t now)
 	if (more == 0)
 		return;
 	b->level = b->level + more > full ? full : b->level + more;
-	b->at = now;
+	b->at += (more * b->seconds + b->count - 1) / b->count;
 }
 
 static struct bucket *limited(struct rates *r, const struct config_client *client)

@@ -1,0 +1,121 @@
+#include "link.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "signer.h"
+
+struct link *link_new(uint8_t role, const char *token, int fd)
+{
+	struct link *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+		return NULL;
+	l->role = role;
+	l->fd = fd;
+	strncpy(l->token, token, sizeof(l->token) - 1);
+	return l;
+}
+
+void link_free(struct link *l)
+{
+	if (l == NULL)
+		return;
+	close(l->fd);
+	free(l->key);
+	free(l->fresh);
+	free(l);
+}
+
+static void ask(struct link *l, uint64_t *serial, struct buf *out)
+{
+	uint64_t mine = ++*serial;
+
+	buf_reset(out);
+	if (l->role == ROLE_HSM) {
+		struct msg_state state = {.from = l->fresh_count};
+
+		msg_begin(out, MSG_STATE, mine);
+		msg_state_write(out, &state);
+	} else {
+		struct msg_read read = {.kind = READ_HEADS};
+
+		msg_begin(out, MSG_READ, mine);
+		msg_read_write(out, &read);
+	}
+	/* a full or lost channel: asked again in the next turn, or found lost by poll(2) */
+	l->poll_serial = channel_send(l->fd, out, NULL, 0, 0) == ERR_OK ? mine : 0;
+}
+
+void link_poll(struct link *l, int64_t now, uint64_t *serial, struct buf *out)
+{
+	if (l->retired || l->poll_serial != 0)
+		return;
+	if (l->poll_last != 0 && now - l->poll_last < SIGNER_POLL_MS)
+		return;
+	l->fresh_count = 0;
+	ask(l, serial, out);
+	if (l->poll_serial != 0)
+		l->poll_asked = l->poll_last = now;
+}
+
+static void show(struct link *l, const struct msg_state_answer *page)
+{
+	free(l->key);
+	l->key = l->fresh;
+	l->key_count = l->fresh_count;
+	l->fresh = NULL;
+	l->fresh_count = l->fresh_total = 0;
+	l->token_ok = page->token_ok != 0;
+	memcpy(l->token_detail, page->token_detail, sizeof(l->token_detail));
+	memcpy(l->generation, page->generation, sizeof(l->generation));
+	memcpy(l->counter, page->counter, sizeof(l->counter));
+	l->known = true;
+}
+
+enum err link_state(
+	struct link *l, const struct msg_state_answer *page, uint64_t *serial, struct buf *out)
+{
+	struct msg_state_key *more;
+
+	l->poll_serial = 0;
+	if (page->from != l->fresh_count || page->from + page->count > page->total)
+		return ERR_FORMAT;
+	if (l->fresh_count != 0 && page->total != l->fresh_total)
+		return ERR_OK; /* its configuration changed between two pages: from the start */
+	more = realloc(l->fresh, (page->total + (size_t)1) * sizeof(*more));
+	if (more == NULL)
+		return ERR_NOMEM;
+	l->fresh = more;
+	l->fresh_total = page->total;
+	memcpy(more + l->fresh_count, page->key, page->count * sizeof(*more));
+	l->fresh_count += page->count;
+	if (l->fresh_count == page->total)
+		show(l, page);
+	else if (page->count == 0)
+		return ERR_FORMAT;
+	else
+		ask(l, serial, out);
+	return ERR_OK;
+}
+
+void link_heads(struct link *l, const struct msg_read_answer *heads)
+{
+	l->poll_serial = 0;
+	l->heads = *heads;
+	l->known = true;
+}
+
+bool link_fresh(const struct link *l, int64_t now)
+{
+	return l->known && (l->poll_serial == 0 || now - l->poll_asked <= SIGNER_STALE_MS);
+}
+
+const struct msg_state_key *link_key(const struct link *l, const char *key)
+{
+	for (uint32_t i = 0; i < l->key_count; i++)
+		if (strcmp(l->key[i].name, key) == 0)
+			return &l->key[i];
+	return NULL;
+}

@@ -1,0 +1,21 @@
+/* Counters of the api and the page of /metrics: Prometheus text format 0.0.4. */
+#ifndef DCSIGN_METRICS_H
+#define DCSIGN_METRICS_H
+
+#include "limits.h"
+#include "signer.h"
+#include "snapshot.h"
+
+/* Counts one answer. key, client: names of the configuration, or "" where none is known; status:
+ * HTTP; err: of a refusal. Thread-safe. */
+void metrics_request(const char *key, const char *client, unsigned status, enum err err);
+/* One answered POST of credentials, from its request line to its answer. */
+void metrics_duration(int64_t ms);
+void metrics_handshake_refused(void);
+void metrics_reaped(unsigned connections);
+
+/* Appends the page. */
+void metrics_write(struct buf *out, const struct snapshot *snapshot, struct signer *signer,
+	struct connections *connections);
+
+#endif

@@ -1,0 +1,63 @@
+/* Answers: JSON (RFC 8259) and problem+json (RFC 9457), as openapi.yaml describes them. */
+#ifndef DCSIGN_REPLY_H
+#define DCSIGN_REPLY_H
+
+#include "signer.h"
+#include "snapshot.h"
+
+#define REPLY_MAX (4u << 20)
+
+struct reply {
+	unsigned status;
+	const char *content_type; /* static */
+	struct buf body;
+	const char *allow; /* static; the methods, of a 405 */
+	char etag[2 * SHA256_SIZE + 3];
+	uint32_t retry_after; /* seconds; 0: not said */
+	bool replayed;	      /* Idempotency-Replayed: true */
+	bool close;	      /* the connection ends with this answer */
+	enum err err;	      /* for log and metrics; of a dry run, what it would have been */
+};
+
+/* Starts an answer: an empty body. reply_free frees it. */
+void reply_init(struct reply *r);
+void reply_free(struct reply *r);
+
+/* Every function below fills *r whole and never fails: without memory it is a 503 of fixed text. */
+
+void reply_problem(struct reply *r, const struct refusal *why, const char *request);
+/* 201; raw: the DC's octets alone as application/octet-stream. */
+void reply_credential(struct reply *r, const struct msg_grant *grant, const char *key,
+	const struct chain *chain, bool raw);
+/* 200: what the decision is, granted or refused. */
+void reply_decision(struct reply *r, const struct msg_grant *grant, const char *key);
+/* Octets as they are, 200. */
+void reply_octets(
+	struct reply *r, const char *content_type, const void *octets, size_t len, const char *etag);
+
+/* What a client sees of a key. */
+struct key_view {
+	const struct config_key *key;
+	struct policy policy; /* effective */
+	struct signer_key state;
+	const struct chain *chain; /* NULL: not known which certificate issues */
+	bool has_live;
+	uint64_t live; /* this client's unexpired DCs of this key */
+};
+void reply_key(struct reply *r, const struct key_view *view);
+void reply_keys(struct reply *r, const struct key_view *views, size_t count);
+
+struct whoami {
+	const struct config_client *client;
+	const struct peer *peer;
+	uint32_t rate_left;
+	bool has_live;
+	uint64_t live;
+};
+void reply_whoami(struct reply *r, const struct whoami *who);
+
+/* The body of /readyz; status 200 when ready. Takes the reference of body. */
+struct json_t;
+void reply_json(struct reply *r, unsigned status, struct json_t *body);
+
+#endif
