@@ -296,11 +296,15 @@ bool log_gate_open(struct log_gate *gate, int64_t now, uint64_t *left_out)
 	bool open;
 
 	pthread_mutex_lock(&lock);
-	open = now >= gate->next;
+	if (now >= gate->until) {
+		gate->until = now + 1000;
+		gate->count = 0;
+	}
+	open = gate->count < gate->per_second;
 	if (open) {
+		gate->count++;
 		*left_out = gate->left_out;
 		gate->left_out = 0;
-		gate->next = now + 1000;
 	} else {
 		gate->left_out++;
 	}

@@ -51,12 +51,14 @@ void connections_close(struct connections *c, struct connection *entry);
 unsigned connections_reap(struct connections *c, int64_t now);
 unsigned connections_count(struct connections *c);
 
-/* A log line that strangers can cause: once a second, with the number of those left out. */
+/* Log lines that strangers can cause: so many a second, and the number of those left out. */
 struct log_gate {
-	int64_t next;
+	unsigned per_second;
+	int64_t until; /* of the second that is counted */
+	unsigned count;
 	uint64_t left_out;
 };
-/* True when the line may be written; *left_out: lines since the last one. Thread-safe. */
+/* True when the line may be written; *left_out: lines left out since the last one. Thread-safe. */
 bool log_gate_open(struct log_gate *gate, int64_t now, uint64_t *left_out);
 
 #endif

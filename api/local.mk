@@ -1,1 +1,35 @@
-# api
+# api: what strangers speak to. dcsignd-api links no libcrypto, no PKCS#11 and no database.
+noinst_LIBRARIES += api/libapi.a
+api_libapi_a_CPPFLAGS = $(AM_CPPFLAGS) -Iapi -I$(top_srcdir)/api
+api_libapi_a_CFLAGS = $(AM_CFLAGS) $(MHD_CFLAGS) $(GNUTLS_CFLAGS) $(JANSSON_CFLAGS)
+api_libapi_a_SOURCES = \
+	api/pem.c api/pem.h \
+	api/peer.c api/peer.h \
+	api/tls.c api/tls.h \
+	api/snapshot.c api/snapshot.h \
+	api/limits.c api/limits.h \
+	api/request.c api/request.h \
+	api/link.c api/link.h \
+	api/signer.c api/signer.h \
+	api/reply.c api/reply.h \
+	api/metrics.c api/metrics.h \
+	api/monitor.c api/monitor.h \
+	api/routes.c api/routes.h \
+	api/framing.c api/framing.h \
+	api/https.c api/https.h
+
+API_LIBS = $(MHD_LIBS) $(GNUTLS_LIBS) $(JANSSON_LIBS) -lpthread
+
+pkglibexec_PROGRAMS += dcsignd-api
+dcsignd_api_SOURCES = api/dcsignd-api.c
+dcsignd_api_CPPFLAGS = $(api_libapi_a_CPPFLAGS)
+dcsignd_api_CFLAGS = $(api_libapi_a_CFLAGS)
+dcsignd_api_LDADD = api/libapi.a src/libdcsign.a $(API_LIBS)
+
+# openapi.yaml is served from memory.
+EXTRA_DIST += api/openapi.yaml
+BUILT_SOURCES += api/openapi_yaml.inc
+CLEANFILES += api/openapi_yaml.inc
+api/openapi_yaml.inc: api/openapi.yaml
+	$(AM_V_GEN)$(MKDIR_P) api && od -An -v -tx1 $(srcdir)/api/openapi.yaml | \
+		$(SED) 's/\([0-9a-f][0-9a-f]\)/0x\1,/g' >$@.new && mv $@.new $@

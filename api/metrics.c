@@ -1,6 +1,6 @@
-#include "metrics.h"
+#include "settings.h"
 
-#include <settings.h>
+#include "metrics.h"
 
 #include <inttypes.h>
 #include <pthread.h>

@@ -191,7 +191,8 @@ void reply_credential(struct reply *r, const struct msg_grant *grant, const char
 	json_object_set_new(o, "id", json_string(grant->id));
 	set_grant(o, grant, key);
 	json_object_set_new(o, "credential", base64(&grant->dc));
-	json_object_set_new(o, "chain", json_stringn(chain->pem, chain->pem_len));
+	json_object_set_new(o, "chain",
+		chain != NULL ? json_stringn(chain->pem, chain->pem_len) : json_null());
 	json_object_set_new(o, "warnings", warnings(grant->flags));
 	json_object_set_new(o, "ledger", ledger(grant));
 	reply_json(r, 201, o);

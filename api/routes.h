@@ -16,7 +16,8 @@ struct service {
 	struct signer *signer;
 	struct rates *rates;
 	struct connections *connections;
-	volatile bool stopping;
+	_Atomic bool stopping;
+	_Atomic unsigned in_progress; /* exchanges; counted by https */
 };
 
 /* The header fields that are looked at; NULL: not sent. Valid while the request is. */

@@ -1,0 +1,33 @@
+/*
+ * Listening sockets, TLS and the form of HTTP requests: the only module that knows libmicrohttpd.
+ * One thread for each listening socket, in poll mode; it never signs and never waits.
+ */
+#ifndef DCSIGN_HTTPS_H
+#define DCSIGN_HTTPS_H
+
+#include "routes.h"
+
+#define HTTPS_HANDSHAKE_MS 5000	 /* from the connection to a verified client certificate */
+#define HTTPS_IDLE_MS	   60000 /* from there, or from an answer, to the next request line */
+#define HTTPS_ANSWER_MS	   5000	 /* to take an answer */
+#define HTTPS_FIELDS_MAX   64	 /* header fields */
+#define HTTPS_HEADER_MAX   16384 /* octets of the header */
+
+enum https_kind { HTTPS_TLS, HTTPS_UNIX, HTTPS_MONITOR };
+
+struct https;
+struct https_options {
+	struct service *service; /* borrowed */
+	enum https_kind kind;
+	size_t listen; /* index of the listen section; its credentials are looked up by it */
+	int fd;	       /* bound and listening; taken over on success */
+	unsigned connections;
+};
+/* Begins to accept. A snapshot must have been published. ERR_SYSTEM. */
+enum err https_start(struct https **out, const struct https_options *options);
+/* Accepts no more connections; those that are there go on. */
+void https_quiesce(struct https *h);
+/* Closes everything. No exchange may wait for the signer any more. NULL is allowed. */
+void https_stop(struct https *h);
+
+#endif
