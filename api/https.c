@@ -1,6 +1,9 @@
+#include "settings.h"
+
 #include "https.h"
 
 #include <arpa/inet.h>
+#include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <inttypes.h>
 #include <microhttpd.h>
@@ -455,14 +458,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 static void on_log(void *cls, const char *format, va_list ap)
 {
 	static struct log_gate gate = {.per_second = 1};
-	char text[256];
+	char octets[256];
+	const char *text = octets;
 	uint64_t left_out;
 
 	(void)cls;
 	if (!log_gate_open(&gate, monotonic_ms(), &left_out))
 		return;
-	vsnprintf(text, sizeof(text), format, ap);
-	text[strcspn(text, "\n")] = '\0';
+	vsnprintf(octets, sizeof(octets), format, ap);
+	octets[strcspn(octets, "\n")] = '\0';
 	LOG(LOG_LEVEL_DEBUG, "http", LS("text", text), LN("left_out", left_out));
 }
 
@@ -471,7 +475,7 @@ static struct MHD_Daemon *start_daemon(struct https *h, const struct https_optio
 	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME |
 		MHD_USE_ERROR_LOG;
 	struct MHD_OptionItem tls[] = {
-		{MHD_OPTION_HTTPS_CERT_CALLBACK, (intptr_t)no_certificate, NULL},
+		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)no_certificate},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
 		{MHD_OPTION_END, 0, NULL}};
 	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};

@@ -28,7 +28,7 @@ dcsignd_api_LDADD = api/libapi.a src/libdcsign.a $(API_LIBS)
 
 # openapi.yaml is served from memory.
 EXTRA_DIST += api/openapi.yaml
-BUILT_SOURCES += api/openapi_yaml.inc
+api/libapi_a-routes.$(OBJEXT): api/openapi_yaml.inc
 CLEANFILES += api/openapi_yaml.inc
 api/openapi_yaml.inc: api/openapi.yaml
 	$(AM_V_GEN)$(MKDIR_P) api && od -An -v -tx1 $(srcdir)/api/openapi.yaml | \
