@@ -15,11 +15,11 @@
 #include "log.h"
 #include "metrics.h"
 
-#define EXIT_BROKEN	 70 /* malformed message, broken invariant */
-#define EXIT_CONFIG	 78
-#define TURN_MS		 100
+#define EXIT_BROKEN	    70 /* malformed message, broken invariant */
+#define EXIT_CONFIG	    78
+#define TURN_MS		    100
 #define MONITOR_CONNECTIONS 32
-#define DRAIN_EXTRA_MS	 1000 /* after the last deadline, for answers on their way */
+#define DRAIN_EXTRA_MS	    1000 /* after the last deadline, for answers on their way */
 
 struct api {
 	struct service service;
@@ -46,7 +46,7 @@ static enum err same_listeners(
 	const struct config *now, const struct config *then, struct refusal *why)
 {
 	bool same = now->listen_count == then->listen_count &&
-		now->limits.connections == then->limits.connections;
+		    now->limits.connections == then->limits.connections;
 
 	for (size_t i = 0; same && i < now->listen_count; i++)
 		same = strcmp(now->listen[i].address, then->listen[i].address) == 0;
@@ -193,16 +193,16 @@ static enum err open_api(struct api *api)
 	if (api->signals < 0)
 		return ERR_SYSTEM;
 	return api->in != NULL && api->service.signer != NULL && api->service.rates != NULL &&
-			api->service.connections != NULL
-		? ERR_OK
-		: ERR_NOMEM;
+			       api->service.connections != NULL
+		       ? ERR_OK
+		       : ERR_NOMEM;
 }
 
 /* One turn of the main thread. ERR_CLOSED: a signal to stop, or the parent has gone. */
 static enum err turn(struct api *api)
 {
-	struct pollfd own[2] = {{.fd = CHILD_CONTROL, .events = POLLIN},
-		{.fd = api->signals, .events = POLLIN}};
+	struct pollfd own[2] = {
+		{.fd = CHILD_CONTROL, .events = POLLIN}, {.fd = api->signals, .events = POLLIN}};
 	enum err err = signer_turn(api->service.signer, own, 2, TURN_MS);
 
 	metrics_reaped(connections_reap(api->service.connections, monotonic_ms()));
@@ -241,15 +241,13 @@ static enum err serve(struct api *api)
 	while (err == ERR_OK);
 	if (err == ERR_CLOSED)
 		err = drain(api);
-	if (err != ERR_OK || signer_waiting(api->service.signer) > 0)
-		return ERR_INTERNAL; /* connections that are held can't be closed: end at once */
-	for (size_t i = 0; i < api->https_count; i++)
-		https_stop(api->https[i]);
-	return ERR_OK;
+	return err == ERR_OK && signer_waiting(api->service.signer) > 0 ? ERR_INTERNAL : err;
 }
 
 static void close_api(struct api *api)
 {
+	for (size_t i = 0; i < api->https_count; i++)
+		https_stop(api->https[i]);
 	snapshot_publish(NULL);
 	signer_free(api->service.signer);
 	rates_free(api->service.rates);
@@ -281,6 +279,20 @@ static enum err begin(struct api *api, struct config *config, struct child_secre
 	return err;
 }
 
+/* Until a signal or a broken invariant. */
+static int run(struct api *api, const struct config *config)
+{
+	enum err err = sandbox_limits(config->limits.connections + LIMITS_OWN_DESCRIPTORS, 0, 1);
+
+	if (err == ERR_OK)
+		err = child_ready();
+	if (err == ERR_OK)
+		err = serve(api);
+	if (err != ERR_OK)
+		_exit(EXIT_BROKEN); /* at once: connections that are held can't be closed */
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	bool check_only = argc == 2 && strcmp(argv[1], "-n") == 0;
@@ -288,30 +300,20 @@ int main(int argc, char **argv)
 	struct child_secrets secrets;
 	struct config *config;
 	uint64_t serial = 0;
-	enum err err;
+	int code = EXIT_CONFIG;
 
 	log_open("dcsignd-api", LOG_LEVEL_INFO, false);
 	if (child_start(&config, &secrets, &serial, peer_sha256) != ERR_OK)
 		return EXIT_BROKEN;
 	log_open("dcsignd-api", (enum log_level)config->log.level, config->log.json);
 	if (open_api(&api) != ERR_OK)
-		return EXIT_BROKEN;
-	err = begin(&api, config, &secrets, serial, check_only);
-	child_secrets_close(&secrets);
-	if (err == ERR_OK && !check_only) {
-		err = sandbox_limits(config->limits.connections + 192, 0, 1);
-		if (err == ERR_OK)
-			err = child_ready();
-		if (err == ERR_OK)
-			err = serve(&api);
-		config_unref(config);
-		if (err != ERR_OK)
-			return EXIT_BROKEN;
-		close_api(&api);
-		return 0;
+		_exit(EXIT_BROKEN);
+	if (begin(&api, config, &secrets, serial, check_only) == ERR_OK) {
+		child_secrets_close(&secrets);
+		code = check_only ? 0 : run(&api, config);
 	}
+	child_secrets_close(&secrets);
 	config_unref(config);
-	if (err == ERR_OK)
-		close_api(&api);
-	return err == ERR_OK ? 0 : EXIT_CONFIG;
+	close_api(&api);
+	return code;
 }

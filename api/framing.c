@@ -77,8 +77,7 @@ static const struct {
 static void take_known(struct framing *f, const char *name, const char *value)
 {
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		const char **slot =
-			(const char **)(void *)((char *)f->header + fields[i].offset);
+		const char **slot = (const char **)(void *)((char *)f->header + fields[i].offset);
 
 		if (strcasecmp(name, fields[i].name) != 0)
 			continue;

@@ -35,12 +35,12 @@ struct client_connection {
 	struct https *https;
 	struct MHD_Connection *mhd;
 
-	gnutls_session_t session;   /* NULL without TLS */
-	struct snapshot *snapshot;  /* whose credentials the session has; a reference */
-	bool verified;		    /* the handshake has seen a good client certificate */
-	bool refused;		    /* a newer configuration does not accept it any more */
-	unsigned last_message;	    /* of the handshake, from the peer */
-	struct refusal why;	    /* of a refused handshake */
+	gnutls_session_t session;  /* NULL without TLS */
+	struct snapshot *snapshot; /* whose credentials the session has; a reference */
+	bool verified;		   /* the handshake has seen a good client certificate */
+	bool refused;		   /* a newer configuration does not accept it any more */
+	unsigned last_message;	   /* of the handshake, from the peer */
+	struct refusal why;	   /* of a refused handshake */
 	struct peer peer;
 
 	bool busy; /* the exchange below is under way */
@@ -146,14 +146,15 @@ static bool still_accepted(struct client_connection *c, struct refusal *why)
 
 		c->snapshot = snapshot_ref(c->x.snapshot);
 		c->refused = tls_attach(tls_of(c), c->session) != ERR_OK ||
-			tls_verify_peer(tls_of(c), c->session, now, NULL, why) != ERR_OK;
+			     tls_verify_peer(tls_of(c), c->session, now, NULL, why) != ERR_OK;
 		snapshot_unref(old);
 	}
 	if (!c->refused && c->peer.x509.not_after >= now && tls_crl_next_update(tls_of(c)) > now)
 		return true;
 	if (why->err == ERR_OK)
 		(void)refuse(why, ERR_UNKNOWN_CLIENT, "",
-			"the client certificate has expired, was refused before, or can't be checked "
+			"the client certificate has expired, was refused before, or can't be "
+			"checked "
 			"against a current revocation list");
 	return false;
 }
@@ -174,8 +175,8 @@ static void set_address(struct client_connection *c, const struct sockaddr *addr
 		const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)(const void *)address;
 
 		inet_ntop(AF_INET6, &a->sin6_addr, text, sizeof(text));
-		snprintf(peer->address, sizeof(peer->address), "[%s]:%u", text,
-			ntohs(a->sin6_port));
+		snprintf(
+			peer->address, sizeof(peer->address), "[%s]:%u", text, ntohs(a->sin6_port));
 	} else {
 		snprintf(peer->address, sizeof(peer->address), "unix");
 	}
@@ -212,7 +213,8 @@ static void open_connection(struct https *h, struct MHD_Connection *mhd, void **
 	set_address(c, address);
 	connections_open(h->service->connections, &c->entry, fd,
 		h->kind == HTTPS_MONITOR ? NULL : address, monotonic_ms() + HTTPS_HANDSHAKE_MS);
-	if ((h->kind == HTTPS_TLS && !begin_tls(c)) || (h->kind == HTTPS_UNIX && !begin_unix(c, fd)))
+	if ((h->kind == HTTPS_TLS && !begin_tls(c)) ||
+		(h->kind == HTTPS_UNIX && !begin_unix(c, fd)))
 		(void)shutdown(fd, SHUT_RDWR);
 }
 
@@ -258,7 +260,7 @@ static enum MHD_Result on_accept(void *cls, const struct sockaddr *address, sock
 	struct snapshot *s = snapshot_current();
 	unsigned cap = s != NULL ? s->config->limits.connections_per_address : 0;
 	bool admitted = h->kind == HTTPS_MONITOR ||
-		connections_admit(h->service->connections, len > 0 ? address : NULL, cap);
+			connections_admit(h->service->connections, len > 0 ? address : NULL, cap);
 
 	snapshot_unref(s);
 	return admitted ? MHD_YES : MHD_NO;
@@ -269,7 +271,7 @@ static enum MHD_Result on_accept(void *cls, const struct sockaddr *address, sock
 static struct client_connection *connection_of(struct exchange *x)
 {
 	return (struct client_connection *)(void *)((char *)x -
-		offsetof(struct client_connection, x));
+						    offsetof(struct client_connection, x));
 }
 
 /* The signer ends each call by its deadline; an exchange that is held can't be shut down. */
@@ -333,8 +335,8 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
 	return c;
 }
 
-static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
-	enum MHD_RequestTerminationCode how)
+static void on_completed(
+	void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode how)
 {
 	struct client_connection *c = *context;
 	struct https *h = cls;
@@ -344,8 +346,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
 	if (c == NULL)
 		return;
 	end_exchange(c);
-	connections_deadline(
-		h->service->connections, &c->entry, monotonic_ms() + HTTPS_IDLE_MS);
+	connections_deadline(h->service->connections, &c->entry, monotonic_ms() + HTTPS_IDLE_MS);
 }
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value)
@@ -359,8 +360,8 @@ static enum MHD_Result send_reply(struct client_connection *c)
 	struct reply *r = &c->x.reply;
 	char seconds[16] = "";
 	enum MHD_Result result;
-	struct MHD_Response *response = MHD_create_response_from_buffer(
-		r->body.len, r->body.octets, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(r->body.len, r->body.octets, MHD_RESPMEM_MUST_COPY);
 
 	if (response == NULL)
 		return MHD_NO;
@@ -377,8 +378,8 @@ static enum MHD_Result send_reply(struct client_connection *c)
 	add_header(response, "Idempotency-Replayed", r->replayed ? "true" : NULL);
 	add_header(response, MHD_HTTP_HEADER_CONNECTION, r->close ? "close" : NULL);
 	c->stage = STAGE_ANSWERED;
-	connections_deadline(c->https->service->connections, &c->entry,
-		monotonic_ms() + HTTPS_ANSWER_MS);
+	connections_deadline(
+		c->https->service->connections, &c->entry, monotonic_ms() + HTTPS_ANSWER_MS);
 	result = MHD_queue_response(c->mhd, r->status, response);
 	MHD_destroy_response(response);
 	routes_done(&c->x);
@@ -408,7 +409,8 @@ static enum MHD_Result take_head(
 	if (info == NULL || info->header_size > HTTPS_HEADER_MAX)
 		routes_refuse(x, ERR_HEADERS, "", "at most 16384 octets of header are taken");
 	else if (framing_end(&framing, method, version) != ERR_OK)
-		routes_refuse(x, framing.refusal.err, framing.refusal.field, framing.refusal.detail);
+		routes_refuse(
+			x, framing.refusal.err, framing.refusal.field, framing.refusal.detail);
 	else if (!still_accepted(c, &why))
 		routes_refuse(x, why.err, "", why.detail);
 	else if (routes_head(x)) {
@@ -473,7 +475,7 @@ static void on_log(void *cls, const char *format, va_list ap)
 static struct MHD_Daemon *start_daemon(struct https *h, const struct https_options *options)
 {
 	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME |
-		MHD_USE_ERROR_LOG;
+			 MHD_USE_ERROR_LOG;
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)no_certificate},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},

@@ -7,8 +7,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define OWN_DESCRIPTORS 192 /* channels, listeners, their pollers, logs, files while loading */
-
 int64_t monotonic_ms(void)
 {
 	struct timespec t;
@@ -19,7 +17,7 @@ int64_t monotonic_ms(void)
 
 enum err limits_descriptors(unsigned connections, struct refusal *why)
 {
-	rlim_t need = (rlim_t)connections + OWN_DESCRIPTORS;
+	rlim_t need = (rlim_t)connections + LIMITS_OWN_DESCRIPTORS;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -74,8 +72,9 @@ static int compare_bucket(const void *name, const void *bucket)
 
 static struct bucket *find(const struct rates *r, const char *name)
 {
-	return r->count == 0 ? NULL
-			     : bsearch(name, r->bucket, r->count, sizeof(*r->bucket), compare_bucket);
+	return r->count == 0
+		       ? NULL
+		       : bsearch(name, r->bucket, r->count, sizeof(*r->bucket), compare_bucket);
 }
 
 enum err rates_configure(struct rates *r, const struct config *config)
@@ -97,7 +96,7 @@ enum err rates_configure(struct rates *r, const struct config *config)
 			new[i] = *old;
 			continue;
 		}
-		new[i].level = (int64_t)new[i].count * 1000;
+		new[i].level = (int64_t) new[i].count * 1000;
 		new[i].at = now;
 	}
 	free(r->bucket);

@@ -9,6 +9,8 @@
 /* CLOCK_MONOTONIC in milliseconds: the clock of every deadline here. */
 int64_t monotonic_ms(void);
 
+#define LIMITS_OWN_DESCRIPTORS 192 /* channels, listeners, their pollers, log */
+
 /*
  * Descriptors for `connections` at once and the service's own are there (the soft limit is raised
  * as far as the hard one allows), or ERR_NO_ROOM with the numbers in why->detail.

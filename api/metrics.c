@@ -100,7 +100,8 @@ static void family(struct buf *out, const char *name, const char *type, const ch
 	buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void single(struct buf *out, const char *name, const char *type, const char *help, uint64_t v)
+static void single(
+	struct buf *out, const char *name, const char *type, const char *help, uint64_t v)
 {
 	family(out, name, type, help);
 	buf_printf(out, "%s %" PRIu64 "\n", name, v);
@@ -127,8 +128,7 @@ static void write_requests(struct buf *out)
 		"Time from request line to answer of requests for credentials.");
 	for (size_t i = 0; i < BOUNDS; i++) {
 		cumulative += duration[i];
-		buf_printf(out,
-			"dcsign_request_duration_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
+		buf_printf(out, "dcsign_request_duration_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
 			(double)bounds_ms[i] / 1000, cumulative);
 	}
 	buf_printf(out,

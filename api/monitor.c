@@ -25,9 +25,9 @@ static json_t *listeners(const struct snapshot *s, bool *ready)
 	for (size_t i = 0; i < s->config->listen_count; i++) {
 		bool in = s->tls[i] == NULL || tls_crl_next_update(s->tls[i]) > now;
 
-		json_array_append_new(list,
-			state("listen", s->config->listen[i].address, in,
-				in ? "" : "a revocation list is past its nextUpdate"));
+		json_array_append_new(
+			list, state("listen", s->config->listen[i].address, in,
+				      in ? "" : "a revocation list is past its nextUpdate"));
 		*ready = *ready || in;
 	}
 	return list;

@@ -26,7 +26,7 @@ static bool skip(const char **at, size_t *left, const char *expected)
 static bool skip_border(const char **at, size_t *left, const char *word, const char *label)
 {
 	return skip(at, left, "-----") && skip(at, left, word) && skip(at, left, " ") &&
-		skip(at, left, label) && skip(at, left, "-----");
+	       skip(at, left, label) && skip(at, left, "-----");
 }
 
 enum err pem_decode(struct buf *out, const char *label, const char *text, size_t len)

@@ -191,8 +191,8 @@ void reply_credential(struct reply *r, const struct msg_grant *grant, const char
 	json_object_set_new(o, "id", json_string(grant->id));
 	set_grant(o, grant, key);
 	json_object_set_new(o, "credential", base64(&grant->dc));
-	json_object_set_new(o, "chain",
-		chain != NULL ? json_stringn(chain->pem, chain->pem_len) : json_null());
+	json_object_set_new(
+		o, "chain", chain != NULL ? json_stringn(chain->pem, chain->pem_len) : json_null());
 	json_object_set_new(o, "warnings", warnings(grant->flags));
 	json_object_set_new(o, "ledger", ledger(grant));
 	reply_json(r, 201, o);
@@ -236,8 +236,7 @@ static json_t *policy_json(const struct policy *p)
 
 	for (unsigned role = DC_SERVER; role <= DC_CLIENT; role++)
 		if ((p->roles & (1u << role)) != 0)
-			json_array_append_new(
-				roles, json_string(dc_role_name((enum dc_role)role)));
+			json_array_append_new(roles, json_string(dc_role_name((enum dc_role)role)));
 	for (unsigned i = 0; i < scheme_count(); i++)
 		if ((p->schemes & scheme_bit(scheme_at(i)->code)) != 0)
 			json_array_append_new(algorithms, json_string(scheme_at(i)->name));

@@ -26,15 +26,15 @@ void reply_free(struct reply *r);
 /* Every function below fills *r whole and never fails: without memory it is a 503 of fixed text. */
 
 void reply_problem(struct reply *r, const struct refusal *why, const char *request);
-/* 201; raw: the DC's octets alone as application/octet-stream. chain NULL: of a certificate that this
- * process does not know yet (member chain is null). */
+/* 201; raw: the DC's octets alone as application/octet-stream. chain NULL: of a certificate that
+ * this process does not know yet (member chain is null). */
 void reply_credential(struct reply *r, const struct msg_grant *grant, const char *key,
 	const struct chain *chain, bool raw);
 /* 200: what the decision is, granted or refused. */
 void reply_decision(struct reply *r, const struct msg_grant *grant, const char *key);
 /* Octets as they are, 200. */
-void reply_octets(
-	struct reply *r, const char *content_type, const void *octets, size_t len, const char *etag);
+void reply_octets(struct reply *r, const char *content_type, const void *octets, size_t len,
+	const char *etag);
 
 /* What a client sees of a key. */
 struct key_view {

@@ -34,10 +34,11 @@ static enum err take_key(const struct reading *r, const char *member, const json
 	if (text == NULL)
 		return bad(r, member, expected);
 	if (q->spki.len != 0)
-		return refuse(r->why, ERR_MALFORMED, member, "give either csr or public_key, not both");
+		return refuse(
+			r->why, ERR_MALFORMED, member, "give either csr or public_key, not both");
 	err = proof == PROOF_NONE && !pem_begins(text, len)
-		? base64_decode(&q->spki, text, len)
-		: pem_decode(&q->spki, label, text, len);
+		      ? base64_decode(&q->spki, text, len)
+		      : pem_decode(&q->spki, label, text, len);
 	if (err == ERR_NOMEM)
 		return refuse(r->why, err, member, "%s", err_text(err));
 	if (err != ERR_OK || q->spki.len == 0)
@@ -72,7 +73,8 @@ static enum err take_algorithm(const struct reading *r, const char *member, cons
 	scheme = scheme_by_name(name);
 	if (scheme == NULL)
 		return refuse(r->why, ERR_ALGORITHM, member,
-			"not a SignatureScheme that a delegated credential can name here; GET the key "
+			"not a SignatureScheme that a delegated credential can name here; GET the "
+			"key "
 			"to see what its policy takes");
 	r->request->item.algorithm = scheme->code;
 	return ERR_OK;
@@ -91,12 +93,12 @@ static enum err take_role(const struct reading *r, const char *member, const jso
 	return ERR_OK;
 }
 
-static enum err take_term(const struct reading *r, const char *member, enum policy_term term,
-	int64_t value)
+static enum err take_term(
+	const struct reading *r, const char *member, enum policy_term term, int64_t value)
 {
 	if (r->request->item.term != TERM_DEFAULT)
-		return refuse(
-			r->why, ERR_MALFORMED, member, "give either lifetime or not_after, not both");
+		return refuse(r->why, ERR_MALFORMED, member,
+			"give either lifetime or not_after, not both");
 	r->request->item.term = (uint8_t)term;
 	r->request->item.term_value = value;
 	return ERR_OK;
@@ -105,7 +107,8 @@ static enum err take_term(const struct reading *r, const char *member, enum poli
 static enum err take_lifetime(const struct reading *r, const char *member, const json_t *value)
 {
 	if (!json_is_integer(value) || json_integer_value(value) < 1)
-		return bad(r, member, "a positive integer of seconds, without fraction or exponent");
+		return bad(
+			r, member, "a positive integer of seconds, without fraction or exponent");
 	return take_term(r, member, TERM_LIFETIME, json_integer_value(value));
 }
 
@@ -209,17 +212,18 @@ static enum err refuse_json(struct refusal *why, const json_error_t *error)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (texts[i].code == json_error_code(error))
 			text = texts[i].text;
-	return refuse(why, ERR_MALFORMED, "", "the body must be one JSON object: line %d, column %d: %s",
-		error->line, error->column, text);
+	return refuse(why, ERR_MALFORMED, "",
+		"the body must be one JSON object: line %d, column %d: %s", error->line,
+		error->column, text);
 }
 
-static enum err load(
-	json_t **out, const uint8_t *body, size_t len, struct refusal *why)
+static enum err load(json_t **out, const uint8_t *body, size_t len, struct refusal *why)
 {
 	json_error_t error;
 
 	if (len == 0)
-		return refuse(why, ERR_MALFORMED, "", "the body must be one JSON object: it is empty");
+		return refuse(
+			why, ERR_MALFORMED, "", "the body must be one JSON object: it is empty");
 	*out = json_loadb((const char *)body, len, JSON_REJECT_DUPLICATES, &error);
 	if (*out == NULL && json_error_code(&error) == json_error_out_of_memory)
 		return refuse(why, ERR_NOMEM, "", "%s", err_text(ERR_NOMEM));
@@ -250,7 +254,8 @@ static enum err take_members(const struct reading *r, json_t *object)
 	json_t *value;
 	enum err err;
 
-	json_object_foreach (object, name, value) {
+	json_object_foreach(object, name, value)
+	{
 		member = find_member(name);
 		if (member == NULL)
 			return refuse_member(r->why, name);

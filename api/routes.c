@@ -62,10 +62,9 @@ static bool is_decision(enum err err)
 /* The chain of the certificate that issued; a newer one is perhaps in a newer configuration. */
 static void reply_grant(struct exchange *x, const struct msg_grant *grant)
 {
-	const struct chain *chain =
-		snapshot_chain(x->snapshot, x->key, grant->certificate_sha256);
+	const struct chain *chain = snapshot_chain(x->snapshot, x->key, grant->certificate_sha256);
 	bool raw = x->header.accept != NULL &&
-		strcasecmp(x->header.accept, "application/octet-stream") == 0;
+		   strcasecmp(x->header.accept, "application/octet-stream") == 0;
 	struct snapshot *newer = NULL;
 	const struct config_key *key;
 
@@ -173,9 +172,9 @@ static bool run_keys(struct exchange *x)
 	if (x->view == NULL)
 		return problem(x, ERR_NOMEM, "", "");
 	for (size_t i = 0; i < count; i++) {
-		const struct config_key *key = x->key != NULL
-			? x->key
-			: config_key(x->snapshot->config, x->client->keys[i]);
+		const struct config_key *key =
+			x->key != NULL ? x->key
+				       : config_key(x->snapshot->config, x->client->keys[i]);
 
 		if (key != NULL)
 			fill_view(x, &x->view[x->view_count++], key);
@@ -223,8 +222,8 @@ static bool run_certificate(struct exchange *x)
 	const struct chain *chain;
 
 	signer_key(x->service->signer, x->key->token, x->key->name, &state);
-	chain = snapshot_chain(x->snapshot, x->key,
-		state.has_certificate ? state.certificate_sha256 : NULL);
+	chain = snapshot_chain(
+		x->snapshot, x->key, state.has_certificate ? state.certificate_sha256 : NULL);
 	if (chain == NULL)
 		return problem(x, ERR_KEY_UNAVAILABLE, "",
 			"it is not known yet which of the key's certificates issues");
@@ -381,8 +380,8 @@ static bool may_use(struct exchange *x, const char *name)
 {
 	if (strchr(x->route->pattern, '*') != NULL) {
 		x->key = config_client_has_key(x->client, name)
-			? config_key(x->snapshot->config, name)
-			: NULL;
+				 ? config_key(x->snapshot->config, name)
+				 : NULL;
 		if (x->key == NULL)
 			return !problem(x, ERR_NO_KEY, "", "");
 	}

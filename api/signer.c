@@ -9,9 +9,9 @@
 #include "link.h"
 #include "log.h"
 
-#define BUCKETS		 1024 /* power of two */
-#define LINKS_MAX	 512
-#define MESSAGES_A_TURN	 256
+#define BUCKETS		1024 /* power of two */
+#define LINKS_MAX	512
+#define MESSAGES_A_TURN 256
 
 struct signer {
 	pthread_mutex_t lock;
@@ -83,8 +83,9 @@ void signer_free(struct signer *s)
 static struct link *find_link(const struct signer *s, const char *token)
 {
 	for (struct link *l = s->links; l != NULL; l = l->next)
-		if (!l->retired && (token == NULL ? l->role == ROLE_LEDGER
-						  : l->role == ROLE_HSM && strcmp(l->token, token) == 0))
+		if (!l->retired &&
+			(token == NULL ? l->role == ROLE_LEDGER
+				       : l->role == ROLE_HSM && strcmp(l->token, token) == 0))
 			return l;
 	return NULL;
 }
@@ -170,8 +171,8 @@ static enum err send_call(struct signer *s, struct link *l, struct signer_call *
 	return refuse(why, err, "", "%s", err_text(err));
 }
 
-static void write_issue(
-	struct signer *s, const struct signer_issue *issue, const struct signer_call *call, int64_t left)
+static void write_issue(struct signer *s, const struct signer_issue *issue,
+	const struct signer_call *call, int64_t left)
 {
 	struct msg_issue *m = s->issue;
 	const struct x509 *x = &issue->peer->x509;
@@ -236,7 +237,8 @@ enum err signer_live(struct signer *s, const char *key, const char *client,
 	if (l == NULL) {
 		err = refuse(why, ERR_LEDGER_UNAVAILABLE, "", "the ledger is being started");
 	} else if (l->waiting >= s->queue) {
-		err = refuse(why, ERR_OVERLOADED, "", "%u questions wait for the ledger", l->waiting);
+		err = refuse(
+			why, ERR_OVERLOADED, "", "%u questions wait for the ledger", l->waiting);
 	} else {
 		call->serial = ++s->serial;
 		buf_reset(&s->out);
@@ -268,9 +270,11 @@ static void give_up(struct signer_call *call, bool lost)
 {
 	if (call->signs)
 		(void)refuse(&call->refusal, ERR_OUTCOME_UNKNOWN, "",
-			lost ? "the signing process was lost: ask the ledger, or repeat the request "
+			lost ? "the signing process was lost: ask the ledger, or repeat the "
+			       "request "
 			       "with the same Idempotency-Key"
-			     : "not answered within the request's deadline: ask the ledger, or repeat "
+			     : "not answered within the request's deadline: ask the ledger, or "
+			       "repeat "
 			       "the request with the same Idempotency-Key");
 	else if (lost)
 		(void)refuse(&call->refusal,
@@ -501,9 +505,9 @@ void signer_key(struct signer *s, const char *token, const char *key, struct sig
 		out->algorithm = state->algorithm;
 	} else {
 		snprintf(out->detail, sizeof(out->detail), "%s",
-			l == NULL ? "the token's process is being started"
-				  : l->known ? "the token's process does not answer"
-					     : "the token's process has not told its state yet");
+			l == NULL  ? "the token's process is being started"
+			: l->known ? "the token's process does not answer"
+				   : "the token's process has not told its state yet");
 	}
 	pthread_mutex_unlock(&s->lock);
 }

@@ -14,8 +14,8 @@
 #define SIGNER_STALE_MS 2000 /* one that does not answer for so long is shown as not ready */
 
 struct signer;
-struct signer *signer_new(void);     /* NULL: out of memory */
-void signer_free(struct signer *s);  /* closes the channels; no call may be waiting */
+struct signer *signer_new(void);    /* NULL: out of memory */
+void signer_free(struct signer *s); /* closes the channels; no call may be waiting */
 
 /* Takes the channel to this neighbour. One that it had before is not asked any more, and closed
  * when the last of its calls has ended. token: for ROLE_HSM. ERR_FORMAT for other roles. */

@@ -87,8 +87,8 @@ static enum err load_chains(struct snapshot *s, struct refusal *why)
 	return err;
 }
 
-static enum err load_listeners(struct snapshot *s, const struct child_secrets *secrets,
-	int64_t now, struct refusal *why)
+static enum err load_listeners(
+	struct snapshot *s, const struct child_secrets *secrets, int64_t now, struct refusal *why)
 {
 	const struct config *config = s->config;
 	size_t nth_key = 0;
@@ -146,8 +146,8 @@ void snapshot_unref(struct snapshot *s)
 	free(s);
 }
 
-const struct chain *snapshot_chain(const struct snapshot *s, const struct config_key *key,
-	const uint8_t sha256[SHA256_SIZE])
+const struct chain *snapshot_chain(
+	const struct snapshot *s, const struct config_key *key, const uint8_t sha256[SHA256_SIZE])
 {
 	const struct chain *chain = s->chain;
 

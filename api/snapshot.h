@@ -17,9 +17,9 @@ struct chain {
 };
 
 struct snapshot {
-	struct config *config;	/* one reference */
-	struct tls **tls;	/* as config->listen; NULL for a Unix socket */
-	struct chain *chain;	/* the files of all keys, in the order of config->key */
+	struct config *config; /* one reference */
+	struct tls **tls;      /* as config->listen; NULL for a Unix socket */
+	struct chain *chain;   /* the files of all keys, in the order of config->key */
 	size_t chain_count;
 	unsigned references;
 };
@@ -36,11 +36,11 @@ void snapshot_unref(struct snapshot *s); /* frees at the last one; NULL is allow
 
 /* The chain of this key whose leaf has this digest; where the key has only one file, with sha256
  * NULL, that. NULL: none. */
-const struct chain *snapshot_chain(const struct snapshot *s, const struct config_key *key,
-	const uint8_t sha256[SHA256_SIZE]);
+const struct chain *snapshot_chain(
+	const struct snapshot *s, const struct config_key *key, const uint8_t sha256[SHA256_SIZE]);
 
 /* The current one. Thread-safe. */
-struct snapshot *snapshot_current(void);	/* with a reference; NULL before the first */
+struct snapshot *snapshot_current(void);   /* with a reference; NULL before the first */
 void snapshot_publish(struct snapshot *s); /* takes the reference; NULL at the end */
 
 #endif

@@ -40,8 +40,8 @@ static enum err read_key(struct buf *out, int fd)
 	return n < 0 ? ERR_SYSTEM : out->err;
 }
 
-static enum err load_server(struct tls *tls, const struct config_listen *listen, int key_fd,
-	struct refusal *why)
+static enum err load_server(
+	struct tls *tls, const struct config_listen *listen, int key_fd, struct refusal *why)
 {
 	struct buf key = BUF_INIT(KEY_FILE_MAX);
 	gnutls_datum_t certificate = datum(&listen->certificate), private_key;
@@ -89,8 +89,9 @@ static enum err load_ca(struct tls *tls, const struct config_listen *listen, str
 			return bad(why, &listen->client_ca,
 				"a certificate in it is not that of a certification authority");
 	rc = gnutls_certificate_set_x509_trust_mem(tls->credentials, &pem, GNUTLS_X509_FMT_PEM);
-	return rc == (int)tls->ca_count ? ERR_OK
-					: bad(why, &listen->client_ca, "not every certificate in it can be used");
+	return rc == (int)tls->ca_count
+		       ? ERR_OK
+		       : bad(why, &listen->client_ca, "not every certificate in it can be used");
 }
 
 /* The CA (index) that signed this list; -1: none. */
@@ -114,11 +115,13 @@ static enum err take_crl(struct tls *tls, gnutls_x509_crl_t crl, bool *have, int
 	if (next_update == -1)
 		return bad(why, file, "the revocation list has no nextUpdate");
 	if (next_update <= now)
-		return bad(why, file, "the revocation list is past its nextUpdate: fetch a new one");
+		return bad(
+			why, file, "the revocation list is past its nextUpdate: fetch a new one");
 	issuer = signer_of(tls, crl);
 	if (issuer < 0)
 		return bad(why, file,
-			"the revocation list is not signed by a certificate of client_ca, or not valid "
+			"the revocation list is not signed by a certificate of client_ca, or not "
+			"valid "
 			"yet");
 	if (have[issuer])
 		return bad(why, file, "a second revocation list of the same authority");
@@ -139,8 +142,8 @@ static enum err load_crl_file(struct tls *tls, const struct config_file *file, b
 	unsigned count = 0;
 	enum err err = ERR_OK;
 	gnutls_x509_crt_fmt_t format = file->len > 0 && file->octets[0] == 0x30
-		? GNUTLS_X509_FMT_DER
-		: GNUTLS_X509_FMT_PEM;
+					       ? GNUTLS_X509_FMT_DER
+					       : GNUTLS_X509_FMT_PEM;
 	int rc = gnutls_x509_crl_list_import2(&list, &count, &octets, format, 0);
 
 	if (rc < 0)
@@ -232,8 +235,8 @@ static bool issuer_known(const struct tls *tls, gnutls_x509_crt_t certificate)
 	return false;
 }
 
-static enum err look_at(const struct tls *tls, const gnutls_datum_t *der, struct peer *peer,
-	struct refusal *why)
+static enum err look_at(
+	const struct tls *tls, const gnutls_datum_t *der, struct peer *peer, struct refusal *why)
 {
 	gnutls_x509_crt_t certificate;
 	enum err err = ERR_OK;

@@ -1,1 +1,6 @@
 # tests of api
+check_PROGRAMS += tests/api_parent
+tests_api_parent_SOURCES = tests/api_parent.c
+tests_api_parent_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
+E2E_TESTS += tests/e2e_api.py
+EXTRA_DIST += tests/e2e_api.py

@@ -1,0 +1,831 @@
+"""A real dcsignd-api between strangers and a stand-in for the other processes (api_parent.c)."""
+import base64
+import datetime
+import hashlib
+import http.client
+import ipaddress
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError:
+    print("SKIP: needs python3-cryptography")
+    sys.exit(77)
+
+BUILD = os.environ.get("TOP_BUILDDIR", ".")
+SOURCE = os.environ.get("TOP_SRCDIR", ".")
+API = os.path.join(BUILD, "dcsignd-api")
+PARENT = os.path.join(BUILD, "tests", "api_parent")
+NOW = datetime.datetime.now(datetime.timezone.utc)
+DAY = datetime.timedelta(days=1)
+ISSUE, READ, HOLD, RELEASE = 1, 2, 4, 8
+
+
+def pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def private_pem(key):
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                             serialization.NoEncryption()).decode()
+
+
+def name(cn):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)])
+
+
+class Authority:
+    def __init__(self, cn):
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = name(cn)
+        self.certificate = (
+            x509.CertificateBuilder().subject_name(self.name).issuer_name(self.name)
+            .public_key(self.key.public_key()).serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - DAY).not_valid_after(NOW + 30 * DAY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False),
+                           critical=True)
+            .sign(self.key, hashes.SHA256()))
+
+    def issue(self, cn, usage=None, names=(), start=-DAY, end=10 * DAY, extra=()):
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = (
+            x509.CertificateBuilder().subject_name(name(cn)).issuer_name(self.name)
+            .public_key(key.public_key()).serial_number(x509.random_serial_number())
+            .not_valid_before(NOW + start).not_valid_after(NOW + end)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True))
+        if usage:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        for extension in extra:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self.key, hashes.SHA256()), key
+
+    def crl(self, revoked=(), next_update=5 * DAY):
+        builder = (x509.CertificateRevocationListBuilder().issuer_name(self.name)
+                   .last_update(NOW - DAY).next_update(NOW + next_update))
+        for certificate in revoked:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+                .revocation_date(NOW - DAY).build())
+        return pem(builder.sign(self.key, hashes.SHA256()))
+
+
+CLIENT = [ExtendedKeyUsageOID.CLIENT_AUTH]
+SERVER = [ExtendedKeyUsageOID.SERVER_AUTH]
+
+
+def uri(text):
+    return x509.UniformResourceIdentifier(text)
+
+
+class Pki:
+    def __init__(self, folder):
+        self.folder = folder
+        self.ca = Authority("clients")
+        self.other = Authority("clients")  # the same name, another key
+        self.certificates = {}
+        local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        self.save("server", *self.ca.issue("server", SERVER, local))
+        self.save("edge", *self.ca.issue("edge", CLIENT, [uri("spiffe://t/edge")]))
+        self.save("slow", *self.ca.issue("slow", CLIENT, [uri("spiffe://t/slow")]))
+        self.save("reader", *self.ca.issue("reader", CLIENT, [uri("spiffe://t/reader")]))
+        self.save("two", *self.ca.issue("edge-cn", CLIENT, [uri("spiffe://t/edge")]))
+        self.save("stranger", *self.ca.issue("stranger", CLIENT, [uri("spiffe://t/nobody")]))
+        self.save("revoked", *self.ca.issue("revoked", CLIENT, [uri("spiffe://t/edge")]))
+        self.save("later", *self.ca.issue("later", CLIENT, [uri("spiffe://t/edge")]))
+        self.save("purpose", *self.ca.issue("purpose", SERVER, [uri("spiffe://t/edge")]))
+        self.save("expired", *self.ca.issue("expired", CLIENT, [uri("spiffe://t/edge")], -3 * DAY, -DAY))
+        self.save("foreign", *self.other.issue("foreign", CLIENT, [uri("spiffe://t/edge")]))
+        usage = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.44363.44"), b"\x05\x00")
+        self.www, _ = self.ca.issue("www.example", SERVER, extra=[usage])
+        old, _ = self.ca.issue("old.example", SERVER, extra=[usage])
+        self.write("www.pem", pem(self.www) + pem(self.ca.certificate))
+        self.write("old.pem", pem(old))
+        self.write("ca.pem", pem(self.ca.certificate))
+        self.crl(["revoked"])
+        self.clients()
+
+    def save(self, label, certificate, key):
+        self.certificates[label] = certificate
+        self.write(label + ".pem", pem(certificate))
+        self.write(label + ".key", private_pem(key))
+
+    def write(self, file, text):
+        with open(os.path.join(self.folder, file), "w") as f:
+            f.write(text)
+
+    def crl(self, revoked, **rest):
+        self.write("crl.pem", self.ca.crl([self.certificates[r] for r in revoked], **rest))
+
+    def clients(self, edge=ISSUE):
+        lines = ["api-local peer_uid %d %d www 0 0" % (os.getuid(), ISSUE),
+                 "edge uri spiffe://t/edge %d www 0 0" % edge,
+                 "other cn edge-cn 1 api 0 0",
+                 "reader uri spiffe://t/reader %d api,www 0 0" % READ,
+                 "slow uri spiffe://t/slow %d www 3 60" % ISSUE]
+        self.write("clients", "".join(line + "\n" for line in lines))
+
+    def path(self, file):
+        return os.path.join(self.folder, file)
+
+
+class Service:
+    """api_parent with its dcsignd-api. Restarted for each test that asks for it."""
+
+    def __init__(self, pki, *arguments):
+        self.pki = pki
+        self.stderr = open(pki.path("stderr"), "a+")
+        self.process = subprocess.Popen([PARENT, API, pki.folder, *arguments], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=self.stderr, text=True)
+        if arguments:
+            return
+        try:
+            self.begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def begin(self):
+        self.port, self.monitor = map(int, self.expect("ports ").split())
+        answer = self.expect("config ")
+        if answer != "ok":
+            raise AssertionError("configuration refused: " + answer)
+        self.expect("ready")
+        until = time.monotonic() + 10
+        while self.readyz()[0] != 200:
+            if time.monotonic() > until:
+                raise AssertionError("not ready: %r" % (self.readyz(),))
+            time.sleep(0.05)
+
+    def expect(self, prefix):
+        while True:
+            line = self.process.stdout.readline()
+            if line == "":
+                raise AssertionError("api_parent ended while waiting for " + prefix)
+            if line.startswith("exit ") and prefix != "exit ":
+                raise AssertionError("dcsignd-api ended: %s\n%s" % (line, self.log()))
+            if line.startswith(prefix):
+                return line[len(prefix):].strip()
+
+    def tell(self, command, *answers):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return [self.expect(answer) for answer in (answers or ("done",))][-1]
+
+    def readyz(self, query=""):
+        connection = http.client.HTTPConnection("127.0.0.1", self.monitor, timeout=5)
+        connection.request("GET", "/readyz" + query)
+        response = connection.getresponse()
+        body = json.loads(response.read())
+        connection.close()
+        return response.status, body
+
+    def log(self):
+        with open(self.pki.path("stderr")) as f:
+            return f.read()
+
+    def context(self, client="edge"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.pki.path("ca.pem"))
+        if client:
+            context.load_cert_chain(self.pki.path(client + ".pem"), self.pki.path(client + ".key"))
+        return context
+
+    def connect(self, client="edge", timeout=10):
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout,
+                                           context=self.context(client))
+
+    def raw(self, client="edge", timeout=10):
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+        return self.context(client).wrap_socket(plain, server_hostname="127.0.0.1")
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            self.process.wait(10)
+        self.process.stdout.close()
+        self.stderr.close()
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+SPKI = KEY.public_key().public_bytes(serialization.Encoding.DER,
+                                     serialization.PublicFormat.SubjectPublicKeyInfo)
+CSR = x509.CertificateSigningRequestBuilder().subject_name(name("x")).sign(KEY, hashes.SHA256())
+CSR_PEM = CSR.public_bytes(serialization.Encoding.PEM).decode()
+CREDENTIALS = "/v1/keys/www/credentials"
+
+
+def ask(connection, method, target, body=None, **headers):
+    if isinstance(body, dict):
+        body = json.dumps(body)
+    fields = {k.replace("_", "-"): v for k, v in headers.items()}
+    if body is not None:
+        fields.setdefault("Content-Type", "application/json")
+    connection.request(method, target, body, fields)
+    response = connection.getresponse()
+    octets = response.read()
+    if "json" in (response.getheader("Content-Type") or ""):
+        return response, json.loads(octets)
+    return response, octets
+
+
+def read_all(sock):
+    octets = b""
+    try:
+        while True:
+            more = sock.recv(65536)
+            if not more:
+                return octets
+            octets += more
+    except (ConnectionError, ssl.SSLError):
+        return octets
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp()
+        cls.pki = Pki(cls.folder)
+        cls.service = Service(cls.pki)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.service.close()
+        text = cls.service.log()
+        shutil.rmtree(cls.folder)
+        if "Sanitizer" in text or "runtime error" in text:
+            sys.stderr.write(text)
+            raise AssertionError("a sanitizer spoke")
+
+    def problem(self, answer, status, code, field=None):
+        response, body = answer
+        self.assertEqual((response.status, body["code"]), (status, code), body)
+        self.assertEqual(response.getheader("Content-Type"), "application/problem+json")
+        self.assertEqual(body["status"], status)
+        self.assertEqual(body["request"], response.getheader("X-Request-Id"))
+        self.assertTrue(body["title"] and body["detail"])
+        if field is not None:
+            self.assertEqual(body.get("field"), field)
+        return body
+
+
+class Answers(Case):
+    """What the service says to a client that it knows."""
+
+    def setUp(self):
+        self.connection = self.service.connect()
+        self.addCleanup(self.connection.close)
+
+    def test_credential(self):
+        response, body = ask(self.connection, "POST", CREDENTIALS,
+                             {"csr": CSR_PEM, "lifetime": 3600, "reference": "T-1 ü"})
+        self.assertEqual(response.status, 201, body)
+        self.assertEqual(set(body), {
+            "id", "key", "role", "algorithm", "signature_algorithm", "credential", "not_before",
+            "not_after", "valid_time", "public_key_sha256", "certificate_sha256", "chain", "warnings",
+            "ledger"})
+        self.assertEqual(set(body["ledger"]), {"chain", "index", "leaf_hash", "checkpoint"})
+        self.assertEqual(base64.b64decode(body["credential"]), b"not really a credential")
+        self.assertEqual((body["key"], body["role"], body["algorithm"], body["signature_algorithm"]),
+                         ("www", "server", "ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384"))
+        self.assertEqual(body["not_before"], "2030-03-17T17:46:40Z")
+        self.assertEqual(body["chain"], pem(self.pki.www) + pem(self.pki.ca.certificate))
+        self.assertEqual(body["certificate_sha256"],
+                         self.pki.www.fingerprint(hashes.SHA256()).hex())
+        self.assertRegex(response.getheader("X-Request-Id"), "^[0-9a-f]{32}$")
+        self.assertIsNone(response.getheader("Server"))
+        self.assertIsNone(response.getheader("Idempotency-Replayed"))
+        self.assertEqual(response.getheader("Cache-Control"), "no-store")
+
+        told = dict(re.findall(r"(\w+)=(\S*)", self.service.tell("last", "last ")))
+        edge = self.pki.certificates["edge"]
+        spki = edge.public_key().public_bytes(serialization.Encoding.DER,
+                                              serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.assertEqual(told["client"], "edge")
+        self.assertEqual(told["sha256"], edge.fingerprint(hashes.SHA256()).hex())
+        self.assertEqual(told["spki"], hashlib.sha256(spki).hexdigest())
+        self.assertEqual(int(told["serial"], 16), edge.serial_number)
+        self.assertEqual(told["peer"], "127.0.0.1:%d" % self.connection.sock.getsockname()[1])
+        self.assertEqual((told["key"], told["proof"], told["term"], told["value"]),
+                         ("www", "1", "1", "3600"))
+        self.assertEqual(int(told["spki_len"]),
+                         len(CSR.public_bytes(serialization.Encoding.DER)))
+        self.assertEqual(told["request"], response.getheader("X-Request-Id"))
+        self.assertTrue(0 < int(told["deadline"]) <= 1500)
+
+    def test_raw_and_replayed(self):
+        response, body = ask(self.connection, "POST", CREDENTIALS,
+                             {"public_key": base64.b64encode(SPKI).decode(), "role": "client"},
+                             Accept="application/octet-stream", Idempotency_Key="abc-1")
+        self.assertEqual((response.status, body), (201, b"not really a credential"))
+        self.assertEqual(response.getheader("Content-Type"), "application/octet-stream")
+        self.assertEqual(response.getheader("Idempotency-Replayed"), "true")
+        told = self.service.tell("last", "last ")
+        self.assertIn("idempotency=abc-1", told)
+        self.assertIn("role=1 ", told)
+        self.assertIn("proof=0 spki_len=%d" % len(SPKI), told)
+
+    def test_dry_run(self):
+        response, body = ask(self.connection, "POST", CREDENTIALS + "?dry_run=true", {"csr": CSR_PEM})
+        self.assertEqual((response.status, body["allowed"], body["dry_run"]), (200, True, True))
+        self.assertNotIn("credential", body)
+        self.assertIn("dry=1 ", self.service.tell("last", "last "))
+
+    def test_refused_by_hsm(self):
+        self.service.tell("refusal lifetime_too_long")
+        self.service.tell("mode refuse")
+        self.addCleanup(self.service.tell, "mode answer")
+        body = self.problem(ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM}), 422,
+                            "lifetime_too_long", "lifetime")
+        self.assertEqual(body["detail"], "as the test asked for")
+        response, body = ask(self.connection, "POST", CREDENTIALS + "?dry_run=true", {"csr": CSR_PEM})
+        self.assertEqual((response.status, body["allowed"], body["code"], body["field"]),
+                         (200, False, "lifetime_too_long", "lifetime"))
+        self.service.tell("refusal ledger_unavailable")
+        for query in "", "?dry_run=true":
+            answer = ask(self.connection, "POST", CREDENTIALS + query, {"csr": CSR_PEM})
+            self.problem(answer, 503, "ledger_unavailable")
+            self.assertEqual(answer[0].getheader("Retry-After"), "1")
+
+    def test_keys(self):
+        response, body = ask(self.connection, "GET", "/v1/keys")
+        self.assertEqual(response.status, 200)
+        self.assertEqual([k["key"] for k in body["keys"]], ["www"])
+        response, key = ask(self.connection, "GET", "/v1/keys/www")
+        self.assertEqual(key, body["keys"][0])
+        self.assertEqual(set(key), {"key", "health", "signature_algorithm", "certificate", "policy",
+                                    "live"})
+        self.assertEqual(key["health"], {"served": True})
+        self.assertEqual(key["live"], 7)
+        self.assertEqual(key["policy"]["max_lifetime"], 86400)
+        self.assertEqual(key["certificate"]["sha256"],
+                         self.pki.www.fingerprint(hashes.SHA256()).hex())
+        self.assertEqual(int(key["certificate"]["serial"], 16), self.pki.www.serial_number)
+        self.assertEqual(key["certificate"]["subject"], "CN=www.example")
+
+    def test_certificate(self):
+        response, body = ask(self.connection, "GET", "/v1/keys/www/certificate")
+        self.assertEqual(response.status, 200)
+        self.assertEqual(body.decode(), pem(self.pki.www) + pem(self.pki.ca.certificate))
+        self.assertEqual(response.getheader("Content-Type"), "application/pem-certificate-chain")
+        etag = response.getheader("ETag")
+        self.assertEqual(etag, '"%s"' % hashlib.sha256(body).hexdigest())
+        response, body = ask(self.connection, "GET", "/v1/keys/www/certificate", If_None_Match=etag)
+        self.assertEqual((response.status, body, response.getheader("ETag")), (304, b"", etag))
+        response, body = ask(self.connection, "GET", "/v1/keys/www/certificate",
+                             If_None_Match='"0"')
+        self.assertEqual(response.status, 200)
+
+    def test_whoami(self):
+        response, body = ask(self.connection, "GET", "/v1/whoami")
+        self.assertEqual((response.status, body["client"], body["rights"], body["keys"]),
+                         (200, "edge", ["issue"], ["www"]))
+        self.assertEqual(body["limits"], {"rate": None, "max_live": None, "live": 3})
+        self.assertEqual(body["certificate"]["sha256"],
+                         self.pki.certificates["edge"].fingerprint(hashes.SHA256()).hex())
+
+    def test_openapi(self):
+        response, body = ask(self.connection, "GET", "/openapi.yaml")
+        with open(os.path.join(SOURCE, "api", "openapi.yaml"), "rb") as f:
+            self.assertEqual(body, f.read())
+        self.assertEqual(response.getheader("Content-Type"), "application/yaml")
+
+    def test_not_found(self):
+        for target in ("/", "/v1", "/v1/", "/v1/keys/", "/v1/keys/www/", "/v1//keys", "/v1/keys/www%2f",
+                       "/v1/keys/www/credentials/", "/v1/keys/../keys", "/v1/keys?x=1", "/V1/keys",
+                       "/v1/keys/www%00", "/v1/keys/www;a", "/v1/keys/WWW", "/v1/keys/" + "a" * 600,
+                       "/healthz", "/metrics", "/v1/whoami?"):
+            answer = ask(self.connection, "GET", target)
+            self.assertIn(answer[1]["code"], ("not_found", "no_such_key"), target)
+            self.assertEqual(answer[0].status, 404, target)
+        for target in (CREDENTIALS + "?dry_run=1", CREDENTIALS + "?", CREDENTIALS + "?dry_run=true&x=1"):
+            self.problem(ask(self.connection, "POST", target, {"csr": CSR_PEM}), 404, "not_found")
+            self.connection.close()
+        for target in ("/v1/keys/api", "/v1/keys/api/certificate", "/v1/keys/none"):
+            self.problem(ask(self.connection, "GET", target), 404, "no_such_key")
+        self.problem(ask(self.connection, "POST", "/v1/keys/api/credentials", {"csr": CSR_PEM}), 404,
+                     "no_such_key")
+
+    def test_methods(self):
+        for method, target, allow in (("GET", CREDENTIALS, "POST"), ("POST", "/v1/keys", "GET"),
+                                      ("DELETE", "/v1/keys/www", "GET"), ("PUT", "/v1/whoami", "GET"),
+                                      ("get", "/v1/keys", "GET"), ("TRACE", "/v1/keys", "GET")):
+            answer = ask(self.connection, method, target)
+            self.problem(answer, 405, "method_not_allowed")
+            self.assertEqual(answer[0].getheader("Allow"), allow)
+            self.connection.close()
+        self.connection.request("HEAD", "/v1/keys")
+        self.assertEqual(self.connection.getresponse().status, 405)
+
+    def test_media_type(self):
+        for fields in ({"Content_Type": "text/plain"}, {"Content_Type": "application/json;charset=x"},
+                       {"Content_Encoding": "gzip"}):
+            self.problem(ask(self.connection, "POST", CREDENTIALS, '{"csr":""}', **fields), 415,
+                         "unsupported_media_type")
+            self.connection.close()
+
+    def test_bodies(self):
+        good = '"csr":%s' % json.dumps(CSR_PEM)
+        for body, field in (
+                ("", None), ("[]", None), ("1", None), ("null", None), ("{}", "csr"), ("{%s" % good, None),
+                ("{%s}x" % good, None), ("{%s,%s}" % (good, good), None), ("\ufeff{%s}" % good, None),
+                ('{%s,"lifetime":1,"\\u006cifetime":2}' % good, None), ('{%s,"ttl":1}' % good, "ttl"),
+                ('{%s,"lifetime":3600.0}' % good, "lifetime"), ('{%s,"lifetime":36e2}' % good, "lifetime"),
+                ('{%s,"lifetime":-0}' % good, None), ('{%s,"lifetime":0}' % good, "lifetime"),
+                ('{%s,"lifetime":"3600"}' % good, "lifetime"), ('{%s,"lifetime":true}' % good, "lifetime"),
+                ('{%s,"not_after":"2030-01-01"}' % good, "not_after"),
+                ('{%s,"not_before":5}' % good, "not_before"),
+                ('{%s,"lifetime":5,"not_after":"2030-01-01T00:00:00Z"}' % good, "not_after"),
+                ('{%s,"reference":"%s"}' % (good, "x" * 257), "reference"),
+                ('{%s,"public_key":"AA=="}' % good, "public_key"), ('{"public_key":"AA"}', "public_key"),
+                ('{"csr":"AAAA"}', "csr"), ('{"csr":7}', "csr"), ('{%s,"role":7}' % good, "role"),
+                ('{%s,"algorithm":7}' % good, "algorithm")):
+            self.problem(ask(self.connection, "POST", CREDENTIALS, body.encode()), 400, "malformed", field)
+        for octets in (b'{"reference":"\xff"}', b'{"reference":"\x00"}', b'{"reference":"\\u0000"}'):
+            self.problem(ask(self.connection, "POST", CREDENTIALS, octets), 400, "malformed")
+        self.problem(ask(self.connection, "POST", CREDENTIALS, "{%s}" % good, Idempotency_Key="a b"),
+                     400, "malformed", "Idempotency-Key")
+        self.problem(ask(self.connection, "POST", CREDENTIALS, '{%s,"role":"x"}' % good), 422,
+                     "role_not_allowed", "role")
+        self.problem(ask(self.connection, "POST", CREDENTIALS, '{%s,"algorithm":"x"}' % good), 422,
+                     "algorithm_not_allowed", "algorithm")
+        self.assertEqual(ask(self.connection, "POST", CREDENTIALS, "{%s}" % good)[0].status, 201)
+
+    def test_forged_identity(self):
+        response, body = ask(self.connection, "GET", "/v1/whoami", X_Client="reader",
+                             X_SSL_Client_Cert="x", X_Forwarded_For="10.0.0.1", Forwarded="for=10.0.0.1")
+        self.assertEqual(body["client"], "edge")
+        self.assertTrue(body["peer"].startswith("127.0.0.1:"))
+
+    def test_rights_and_rates(self):
+        reader = self.service.connect("reader")
+        self.problem(ask(reader, "POST", CREDENTIALS, {"csr": CSR_PEM}), 403, "missing_right")
+        reader.close()
+        slow = self.service.connect("slow")
+        self.assertEqual(ask(slow, "GET", "/v1/whoami")[1]["limits"]["rate"],
+                         {"requests": 3, "seconds": 60, "left": 3})
+        for _ in range(3):
+            self.assertEqual(ask(slow, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status, 201)
+        answer = ask(slow, "POST", CREDENTIALS, {"csr": CSR_PEM})
+        self.problem(answer, 429, "rate_limited")
+        self.assertIn(int(answer[0].getheader("Retry-After")), range(10, 21))
+        slow.close()
+        self.assertEqual(ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status, 201)
+
+    def test_unknown_clients(self):
+        for label in "stranger", "two":
+            connection = self.service.connect(label)
+            for target in "/v1/whoami", "/nothing":
+                self.problem(ask(connection, "GET", target), 403, "unknown_client")
+            connection.close()
+        self.assertIn("unknown client", self.service.log())
+
+    def test_unix_socket(self):
+        plain = socket.socket(socket.AF_UNIX)
+        plain.connect(self.pki.path("api.sock"))
+        plain.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head, body = read_all(plain).split(b"\r\n\r\n", 1)
+        plain.close()
+        self.assertTrue(head.startswith(b"HTTP/1.1 200 "), head)
+        body = json.loads(body)
+        self.assertEqual((body["client"], body["peer"], body["certificate"]),
+                         ("api-local", "unix", None))
+
+    def test_parallel(self):
+        """50 requests at once, answered in the reverse order: each gets its own answer."""
+        self.service.tell("swarm 50")
+        self.addCleanup(self.service.tell, "swarm 0")
+        results = []
+
+        def one():
+            connection = self.service.connect()
+            response, body = ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM})
+            results.append((response.status, body.get("id")))
+            connection.close()
+
+        threads = [threading.Thread(target=one) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual({status for status, _ in results}, {201})
+        self.assertEqual(len({number for _, number in results}), 50)
+
+    def test_monitor(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.monitor, timeout=5)
+        self.assertEqual(ask(connection, "GET", "/healthz")[0].status, 200)
+        status, body = self.service.readyz()
+        self.assertEqual((status, body["ready"], body["node"], body["single_user"]),
+                         (200, True, "test", True))
+        self.assertEqual([(k["key"], k["ready"]) for k in body["keys"]], [("api", True), ("www", True)])
+        self.assertEqual((body["ledger"], body["tokens"][0]["token"]), ({"ready": True}, "main"))
+        self.assertEqual(self.service.readyz("?key=www")[0], 200)
+        self.assertEqual(self.service.readyz("?key=none")[0], 404)
+        self.assertEqual(ask(connection, "GET", "/v1/keys")[0].status, 404)
+        ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM})
+        response, page = ask(connection, "GET", "/metrics")
+        self.assertEqual(response.getheader("Content-Type"),
+                         "text/plain; version=0.0.4; charset=utf-8")
+        page = page.decode()
+        self.assertRegex(page, r'(?m)^dcsign_requests_total\{key="www",client="edge",code="201"\} [1-9]')
+        self.assertIn('dcsign_key_served{key="www",token="main"} 1\n', page)
+        self.assertIn('dcsign_ledger_records{chain="test/main"} 42\n', page)
+        self.assertRegex(page, r'(?m)^dcsign_request_duration_seconds_bucket\{le="\+Inf"\} [1-9]')
+        for line in page.splitlines():
+            self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|[a-z_]+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$')
+        connection.close()
+
+
+class Handshakes(Case):
+    """Who does not get in, and in the log why."""
+
+    def refused(self, client, reason):
+        with self.assertRaises((ssl.SSLError, ConnectionError)):
+            with self.service.raw(client) as connection:
+                connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.assertEqual(connection.recv(100), b"", "answered")
+                raise ConnectionError
+        until = time.monotonic() + 5
+        while not re.search(reason, self.service.log()[self.mark:]):
+            self.assertLess(time.monotonic(), until, self.service.log()[self.mark:])
+            time.sleep(0.05)
+
+    def setUp(self):
+        time.sleep(1.05)  # the log takes one such line a second
+        self.mark = len(self.service.log())
+
+    def test_no_certificate(self):
+        self.refused(None, "no client certificate")
+
+    def test_other_authority(self):
+        self.refused("foreign", "handshake refused.*(not trusted|issuer|signature)")
+
+    def test_purpose(self):
+        self.refused("purpose", "handshake refused.*purpose")
+
+    def test_expired(self):
+        self.refused("expired", "handshake refused.*expired")
+
+    def test_revoked(self):
+        self.refused("revoked", "handshake refused.*revoked")
+
+    def test_old_tls(self):
+        context = self.service.context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        plain = socket.create_connection(("127.0.0.1", self.service.port))
+        with self.assertRaises((ssl.SSLError, ConnectionError)):
+            context.wrap_socket(plain, server_hostname="127.0.0.1")
+        plain.close()
+
+    def test_no_resumption(self):
+        connection = self.service.raw()
+        connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        read_all(connection)
+        self.assertTrue(connection.session is None or not connection.session.has_ticket)
+        connection.close()
+
+    def test_plain_http(self):
+        plain = socket.create_connection(("127.0.0.1", self.service.port))
+        plain.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertNotIn(b"HTTP/", read_all(plain))
+        plain.close()
+
+
+class Reloads(Case):
+    """Identity belongs to the connection, rights to the current configuration."""
+
+    def setUp(self):
+        self.addCleanup(self.restore)
+        self.connection = self.service.connect("later")
+        self.assertEqual(ask(self.connection, "GET", "/v1/whoami")[0].status, 200)
+
+    def restore(self):
+        self.connection.close()
+        self.pki.crl(["revoked"])
+        self.pki.clients()
+        self.pki.write("ca.pem", pem(self.pki.ca.certificate))
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+
+    def test_revoked_while_connected(self):
+        self.pki.crl(["revoked", "later"])
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+        body = self.problem(ask(self.connection, "GET", "/v1/whoami"), 403, "unknown_client")
+        self.assertIn("revoked", body["detail"])
+
+    def test_removed_while_connected(self):
+        self.pki.write("clients", "edge uri spiffe://t/someone-else 1 www 0 0\n")
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+        self.problem(ask(self.connection, "GET", "/v1/whoami"), 403, "unknown_client")
+
+    def test_right_removed_while_connected(self):
+        self.pki.clients(edge=READ)
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+        self.problem(ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM}), 403, "missing_right")
+
+    def test_bad_configuration_changes_nothing(self):
+        self.pki.crl(["later"], next_update=-DAY / 2)
+        answer = self.service.tell("reload", "config ")
+        self.assertRegex(answer, "crl.pem: .*nextUpdate")
+        self.assertEqual(ask(self.connection, "GET", "/v1/whoami")[0].status, 200)
+
+    def test_crl_of_another_authority(self):
+        self.pki.write("crl.pem", self.pki.other.crl())
+        self.assertRegex(self.service.tell("reload", "config "), "crl.pem: .*not signed")
+
+    def test_crl_missing_for_one(self):
+        self.pki.write("ca.pem", pem(self.pki.ca.certificate) + pem(Authority("second").certificate))
+        self.assertRegex(self.service.tell("reload", "config "), "ca.pem: .*no revocation list")
+
+    def test_crl_runs_out(self):
+        self.pki.crl([], next_update=datetime.datetime.now(datetime.timezone.utc) - NOW
+                     + datetime.timedelta(seconds=3))
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+        self.assertEqual(ask(self.connection, "GET", "/v1/whoami")[0].status, 200)
+        time.sleep(4)
+        self.problem(ask(self.connection, "GET", "/v1/whoami"), 403, "unknown_client")
+        with self.assertRaises((ssl.SSLError, ConnectionError)):
+            connection = self.service.connect()
+            ask(connection, "GET", "/v1/whoami")
+        listeners = self.service.readyz()[1]["listeners"]  # the other one is the Unix socket
+        self.assertEqual([listener["ready"] for listener in listeners], [False, True])
+
+
+class Failures(Case):
+    """The other processes are slow, lost, or broken."""
+
+    def setUp(self):
+        self.connection = self.service.connect()
+        self.addCleanup(self.connection.close)
+
+    def test_deadline(self):
+        self.service.tell("mode silent")
+        self.addCleanup(self.service.tell, "mode answer")
+        begin = time.monotonic()
+        self.problem(ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM}), 504, "outcome_unknown")
+        self.assertTrue(1.4 < time.monotonic() - begin < 2.5, time.monotonic() - begin)
+        self.problem(ask(self.connection, "POST", CREDENTIALS + "?dry_run=true", {"csr": CSR_PEM}), 504,
+                     "timeout")
+        time.sleep(1)
+        status, body = self.service.readyz()
+        self.assertEqual((status, body["keys"][0]["ready"], body["ledger"]["ready"]), (503, False, True))
+
+    def test_hsm_lost(self):
+        self.service.tell("mode silent")
+        self.addCleanup(self.service.tell, "mode answer")
+        answers = []
+
+        def one():
+            connection = self.service.connect()
+            answers.append(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM}))
+            connection.close()
+
+        thread = threading.Thread(target=one)
+        thread.start()
+        time.sleep(0.5)
+        self.service.tell("hsm_close")
+        thread.join()
+        self.problem(answers[0], 504, "outcome_unknown")
+        answer = ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM})
+        self.problem(answer, 503, "key_unavailable")
+        self.assertEqual(answer[0].getheader("Retry-After"), "1")
+        self.assertEqual(self.service.readyz()[0], 503)
+        self.service.tell("mode answer")
+        self.service.tell("hsm_open")
+        until = time.monotonic() + 5
+        while ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status != 201:
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.05)
+
+    def test_key_not_served(self):
+        self.service.tell("served 0")
+        time.sleep(1)
+        status, body = self.service.readyz("?key=www")
+        self.assertEqual((status, body["keys"][0]["code"], body["keys"][0]["detail"]),
+                         (503, "key_missing", "no such object"))
+        self.service.tell("served 1")
+        time.sleep(1)
+        self.assertEqual(self.service.readyz("?key=www")[0], 200)
+
+    def test_ledger_silent(self):
+        self.service.tell("ledger_silent 1")
+        response, body = ask(self.connection, "GET", "/v1/keys/www")
+        self.assertEqual((response.status, body["live"]), (200, None))
+        time.sleep(1.5)
+        self.assertEqual((self.service.readyz()[0], self.service.readyz()[1]["ledger"]["ready"]),
+                         (503, False))
+        self.service.tell("ledger_silent 0")
+
+    def test_queue(self):
+        self.service.tell("queue 4")
+        self.service.tell("reload", "config ")
+        self.service.tell("mode silent")
+        statuses = []
+
+        def one():
+            connection = self.service.connect()
+            response, body = ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM})
+            statuses.append((response.status, body["code"]))
+            connection.close()
+
+        threads = [threading.Thread(target=one) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.service.tell("mode answer")
+        self.service.tell("queue 1024")
+        self.service.tell("reload", "config ")
+        self.assertEqual(sorted(statuses), [(503, "overloaded")] * 6 + [(504, "outcome_unknown")] * 4)
+
+
+class Ends(unittest.TestCase):
+    """Each with a service of its own."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.pki = Pki(self.folder)
+
+    def start(self, *arguments):
+        service = Service(self.pki, *arguments)
+        self.addCleanup(service.close)
+        return service
+
+    def test_drain(self):
+        service = self.start()
+        service.tell("mode silent")
+        statuses = []
+
+        def one():
+            connection = service.connect()
+            statuses.append(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status)
+            connection.close()
+
+        idle = service.connect()
+        self.assertEqual(ask(idle, "GET", "/v1/whoami")[0].status, 200)
+        thread = threading.Thread(target=one)
+        thread.start()
+        time.sleep(0.5)
+        service.tell("term")
+        time.sleep(0.3)
+        response, body = ask(idle, "GET", "/v1/whoami")
+        self.assertEqual((response.status, body["code"]), (503, "stopping"))
+        idle.close()
+        self.assertEqual(service.expect("exit "), "0")
+        thread.join()
+        self.assertEqual(statuses, [504])
+
+    def test_garbage(self):
+        service = self.start()
+        service.tell("hsm_garbage", "done")
+        self.assertEqual(service.expect("exit "), "70")
+
+    def test_confused_hsm(self):
+        service = self.start()
+        service.tell("mode confuse")
+        connection = service.connect()
+        try:
+            self.assertEqual(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status, 504)
+        except (ConnectionError, http.client.HTTPException, ssl.SSLError):
+            pass  # the process may be gone before its last answer is out
+        connection.close()
+        self.assertEqual(service.expect("exit "), "70")
+
+    def test_check(self):
+        def checked():
+            service = self.start("-n")
+            result = service.expect("config "), service.expect("exit ")
+            service.close()
+            return result
+
+        self.assertEqual(checked(), ("ok", "0"))
+        shutil.copy(self.pki.path("edge.key"), self.pki.path("server.key"))
+        text, code = checked()
+        self.assertEqual(code, "78")
+        self.assertRegex(text, "server.key with .*server.pem")
+        self.pki.write("ca.pem", "nonsense")
+        self.assertEqual(checked()[1], "78")
+
+
+if __name__ == "__main__":
+    for program in API, PARENT:
+        if not os.path.exists(program):
+            print("SKIP: %s is not built" % program)
+            sys.exit(77)
+    unittest.main(verbosity=1)
