@@ -24,7 +24,12 @@ hsm_libhsm_a_SOURCES = \
 	hsm/keeper.c hsm/keeper.h
 HSM_LIBS = hsm/libhsm.a hsm/libtoken.a src/libdcsign.a $(P11_LIBS) $(P11KIT_LIBS) $(CRYPTO_LIBS)
 
-pkglibexec_PROGRAMS += dcsignd-hsm
-dcsignd_hsm_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
-dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c hsm/service.c hsm/service.h
-dcsignd_hsm_LDADD = $(HSM_LIBS) -lpthread
+pkglibexec_PROGRAMS += hsm/dcsignd-hsm
+hsm_dcsignd_hsm_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+hsm_dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c hsm/service.c hsm/service.h
+hsm_dcsignd_hsm_LDADD = $(HSM_LIBS) -lpthread
+
+pkglibexec_PROGRAMS += hsm/dcsign-keys
+hsm_dcsign_keys_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(P11_CFLAGS) $(P11KIT_CFLAGS)
+hsm_dcsign_keys_SOURCES = hsm/dcsign-keys.c hsm/csr.c hsm/csr.h hsm/token_keygen.c hsm/token_keygen.h
+hsm_dcsign_keys_LDADD = $(HSM_LIBS)

@@ -15,9 +15,10 @@
 #include "buf.h"
 #include "digest.h"
 
-#define SALT_SIZE  16
-#define ITERATIONS 20000
-#define TRIES	   2 /* with an unseen end */
+#define FILE_PREFIX "pin-breaker."
+#define SALT_SIZE   16
+#define ITERATIONS  20000
+#define TRIES	    2 /* with an unseen end */
 
 void pin_wipe(struct pin *pin)
 {
@@ -61,13 +62,13 @@ static bool breaker_path(char path[4096], const char *folder, const char *serial
 	int len;
 
 	for (; *serial != '\0' && n < sizeof name - 4; serial++)
-		if (isalnum((unsigned char)*serial) || *serial == '-')
+		if (isalnum((unsigned char)*serial) || strchr("-_", *serial) != NULL)
 			name[n++] = *serial;
 		else
 			n += (size_t)snprintf(
 				name + n, sizeof name - n, "_%02x", (unsigned char)*serial);
 	name[n] = '\0';
-	len = snprintf(path, 4096, "%s/pin-breaker.%s", folder, name);
+	len = snprintf(path, 4096, "%s/" FILE_PREFIX "%s", folder, name);
 	return len > 0 && len < 4096;
 }
 
@@ -206,6 +207,16 @@ enum err breaker_clear(const char *folder, const char *serial, bool *was, struct
 	if ((gone && folder_sync(folder)) || (!gone && errno == ENOENT))
 		return ERR_OK;
 	return refuse(why, ERR_SYSTEM, "state", "%s can't be removed: %s", path, strerror(errno));
+}
+
+const char *breaker_serial(const char *file_name)
+{
+	const char *serial = file_name + sizeof FILE_PREFIX - 1;
+
+	if (strncmp(file_name, FILE_PREFIX, sizeof FILE_PREFIX - 1) != 0 ||
+		strchr(serial, '.') != NULL)
+		return NULL;
+	return serial;
 }
 
 bool breaker_present(const char *folder, const char *serial)

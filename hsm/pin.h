@@ -37,6 +37,8 @@ enum err breaker_arm(
 enum err breaker_trip(const char *folder, const char *serial, struct refusal *why);
 /* Removes it. *was (may be NULL): there was one. */
 enum err breaker_clear(const char *folder, const char *serial, bool *was, struct refusal *why);
+/* The serial (as it stands in file names) of a breaker's file; NULL when it is none. */
+const char *breaker_serial(const char *file_name);
 /* Whether there is one. */
 bool breaker_present(const char *folder, const char *serial);
 

@@ -46,7 +46,8 @@ static void fact(char *text, const CK_UTF8CHAR *padded, size_t len)
 {
 	while (len > 0 && (padded[len - 1] == ' ' || padded[len - 1] == 0))
 		len--;
-	memcpy(text, padded, len);
+	for (size_t i = 0; i < len; i++)
+		text[i] = padded[i] >= 0x20 && padded[i] < 0x7f ? (char)padded[i] : '?';
 	text[len] = '\0';
 }
 
