@@ -1,1 +1,12 @@
 # tests of hsm
+check_LIBRARIES += tests/libhsmhelp.a
+tests_libhsmhelp_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_libhsmhelp_a_SOURCES = tests/hsm_fixture.c tests/hsm_fixture.h \
+	tests/fakes/fake_ledger.c tests/fakes/fake_ledger.h
+HSM_CHECK = tests/libhsmhelp.a $(HSM_LIBS) $(CHECK_LIBS)
+
+hsm_checks = tests/check_hsm
+check_PROGRAMS += $(hsm_checks)
+UNIT_TESTS += $(hsm_checks)
+tests_check_hsm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_hsm_LDADD = $(HSM_CHECK)

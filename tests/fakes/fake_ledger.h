@@ -1,0 +1,31 @@
+/* A ledger at the other end of a channel, in a thread: takes every record, remembers its type. */
+#ifndef DCSIGN_FAKE_LEDGER_H
+#define DCSIGN_FAKE_LEDGER_H
+
+#include <pthread.h>
+
+#include "record.h"
+
+struct fake_ledger {
+	int fd; /* its end */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	enum record_type type[1024];
+	char reason[1024][64];
+	size_t count;
+	unsigned appends, hellos;
+	int delay_ms;		    /* before each answer */
+	enum err refuse_authorised; /* ERR_OK: taken */
+	enum record_type close_at; /* closes the channel instead of answering this type; 0: never */
+};
+
+/* Returns the end for the other side. */
+int fake_ledger_start(struct fake_ledger *l);
+/* Closes and waits for the thread. */
+void fake_ledger_stop(struct fake_ledger *l);
+/* How many records of this type have come. */
+size_t fake_ledger_count(struct fake_ledger *l, enum record_type type);
+/* Waits up to 5 s for n records of this type. */
+bool fake_ledger_wait(struct fake_ledger *l, enum record_type type, size_t n);
+
+#endif
