@@ -17,6 +17,7 @@
 #define TICK_MS	   20 /* granularity of deadlines */
 #define IDLE_MS	   200
 #define DRAIN_MS   4000
+#define AGAIN_MS   30000
 #define BREAKER_MS 2000 /* between two looks whether the PIN breaker was cleared */
 
 struct service {
@@ -27,7 +28,8 @@ struct service {
 	struct line *api; /* NULL: none */
 	int signals;
 	int exit_code; /* -1: goes on */
-	int64_t drain_until, breaker_look;
+	int64_t drain_until, breaker_look, look_again;
+	bool breaker;	      /* it is set */
 	struct msg_issue ask; /* scratch of the main thread */
 	struct msg_state_answer state;
 	uint8_t inbox[MSG_MAX];
@@ -232,6 +234,21 @@ static void read_ledger(struct service *s)
 		LOG(LOG_LEVEL_WARNING, "the ledger's channel is lost");
 }
 
+/* Without a login: a cleared breaker, or after a while a token that may be in another state, asks
+ * for a new process. */
+static void look_at_breaker(struct service *s)
+{
+	int64_t now = monotonic_ms();
+
+	if (now < s->breaker_look)
+		return;
+	s->breaker_look = now + BREAKER_MS;
+	if (s->breaker && !breaker_present(s->start->breaker_folder, s->start->serial))
+		end(s, EXIT_ABSENT, "the PIN breaker was cleared");
+	else if (!s->breaker && now >= s->look_again)
+		end(s, EXIT_ABSENT, "looking at the token again");
+}
+
 /* Reasons to end that no message tells. */
 static void look_around(struct service *s)
 {
@@ -240,12 +257,7 @@ static void look_around(struct service *s)
 	struct keyring *keys;
 
 	if (token == NULL) {
-		if (monotonic_ms() < s->breaker_look)
-			return;
-		s->breaker_look = monotonic_ms() + BREAKER_MS;
-		if (s->start->breaker_folder != NULL &&
-			!breaker_present(s->start->breaker_folder, s->start->serial))
-			end(s, EXIT_ABSENT, "the PIN breaker was cleared");
+		look_at_breaker(s);
 		return;
 	}
 	if (token_lost(token))
@@ -297,6 +309,8 @@ static enum err service_start(struct service *s)
 	sigaddset(&signals, SIGTERM);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	s->exit_code = -1;
+	s->look_again = monotonic_ms() + AGAIN_MS;
+	s->breaker = start->token == NULL && breaker_present(start->breaker_folder, start->serial);
 	s->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	s->ledger = append_new();
 	if (s->signals < 0 || s->ledger == NULL)

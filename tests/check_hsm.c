@@ -1,4 +1,6 @@
 /* dcsignd-hsm as a process: parent, api and ledger are played by the test, the token is SoftHSM. */
+#include "settings.h" /* memfd_create */
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -85,10 +87,14 @@ static enum err send_config(int control, const struct buf *bundle, const char *p
 	return taken.err;
 }
 
+/* pkcs11-spy, and SoftHSM with Ed25519 keys, leak by themselves: then leaks are not looked for. */
+static bool leaky;
+
 static void spawn(struct process *p, const char *argument)
 {
 	char program[512], conf[256], spy[256] = "PKCS11SPY=" FIXTURE_MODULE, out[256];
-	char *environment[] = {conf, spy, out, NULL};
+	char leaks[] = "ASAN_OPTIONS=detect_leaks=0";
+	char *environment[] = {conf, spy, out, leaky ? leaks : NULL, NULL};
 	struct child_spec spec = {
 		.program = program, .argument = argument, .environment = environment};
 
@@ -224,11 +230,13 @@ static void verify_grant(const struct msg_grant *g, const struct buf *pem, enum 
 static struct fixture_token token;
 static struct buf pem[6], bundle, spki;
 static const char *const labels[] = {"www", "p384", "p521", "ed", "rsa", "weak"};
+#define ED25519 3
 static const char *const key_types[] = {"P-256", "P-384", "P-521", "Ed25519", "RSA-2048"};
 
 /* A token with a key of each type and one that pkcs11-tool made, which may do too much. */
-static bool prepare(const char *module)
+static bool prepare(const char *module, bool with_ed25519)
 {
+	size_t count = 0;
 	int64_t now = (int64_t)time(NULL);
 	const struct fixture_certificate what = {
 		.not_before = now - 1000, .not_after = now + 30 * 86400};
@@ -240,23 +248,27 @@ static bool prepare(const char *module)
 		return false;
 	bundle = (struct buf)BUF_INIT(CONFIG_BUNDLE_MAX);
 	spki = (struct buf)BUF_INIT(SPKI_MAX);
+	leaky = with_ed25519 || strcmp(module, FIXTURE_SPY) == 0;
 	for (size_t i = 0; i < 6; i++) {
 		static char uri[6][64];
 
 		pem[i] = (struct buf)BUF_INIT(65536);
+		if (i == ED25519 && !with_ed25519)
+			continue;
 		if (i < 5)
 			fixture_token_key(&token, labels[i], key_types[i], &what, &pem[i]);
 		else
 			buf_put(&pem[i], pem[0].octets, pem[0].len);
 		snprintf(uri[i], sizeof uri[i], "pkcs11:object=%s", labels[i]);
-		keys[i] = (struct fixture_key){.name = labels[i], .uri = uri[i], .pem = {&pem[i]}};
+		keys[count++] =
+			(struct fixture_key){.name = labels[i], .uri = uri[i], .pem = {&pem[i]}};
 	}
 	fixture_run("pkcs11-tool --module " FIXTURE_MODULE " --login --pin " FIXTURE_PIN
 		    " --keypairgen --key-type EC:prime256v1"
 		    " --usage-sign --sensitive --label weak --id 77 >/dev/null 2>&1");
 	fixture_token_read_only(&token);
 	snprintf(state_folder, sizeof state_folder, "%s/state", token.folder);
-	c = fixture_config(keys, 6, state_folder, module, "pkcs11:token=test", &bundle);
+	c = fixture_config(keys, count, state_folder, module, "pkcs11:token=test", &bundle);
 	config_unref(c);
 	return true;
 }
@@ -275,7 +287,7 @@ START_TEST(issues_end_to_end)
 	static const enum record_type order[] = {RECORD_START, RECORD_CONFIG};
 	struct process p;
 
-	if (!prepare(FIXTURE_MODULE))
+	if (!prepare(FIXTURE_MODULE, true))
 		return;
 	start(&p, &token, &bundle);
 	for (size_t i = 0; i < 5; i++)
@@ -314,7 +326,7 @@ START_TEST(batch_of_256)
 {
 	struct process p;
 
-	if (!prepare(FIXTURE_MODULE))
+	if (!prepare(FIXTURE_MODULE, false))
 		return;
 	start(&p, &token, &bundle);
 	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
@@ -340,10 +352,10 @@ START_TEST(ledger_comes_back)
 {
 	struct process p;
 
-	if (!prepare(FIXTURE_MODULE))
+	if (!prepare(FIXTURE_MODULE, false))
 		return;
 	start(&p, &token, &bundle);
-	ck_assert_int_eq(state_of(&p, "rsa", ERR_OK), ERR_OK);
+	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
 	p.ledger.close_at = RECORD_ISSUED;
 	fixture_issue(&ask, "www", &spki, 1);
 	send_issue(&p, 1);
@@ -355,7 +367,7 @@ START_TEST(ledger_comes_back)
 	fake_ledger_stop(&p.ledger);
 	memset(&p.ledger, 0, sizeof p.ledger);
 	send_hello(p.control, ROLE_LEDGER, fake_ledger_start(&p.ledger));
-	ck_assert(fake_ledger_wait(&p.ledger, RECORD_KEY_PROVED, 5));
+	ck_assert(fake_ledger_wait(&p.ledger, RECORD_KEY_PROVED, 4));
 	ck_assert_int_eq(p.ledger.type[0], RECORD_START);
 	ck_assert_int_eq(p.ledger.type[1], RECORD_CONFIG);
 	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
@@ -371,10 +383,10 @@ START_TEST(deadline_is_answered)
 {
 	struct process p;
 
-	if (!prepare(FIXTURE_MODULE))
+	if (!prepare(FIXTURE_MODULE, false))
 		return;
 	start(&p, &token, &bundle);
-	ck_assert_int_eq(state_of(&p, "rsa", ERR_OK), ERR_OK);
+	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
 	p.ledger.delay_ms = 700;
 	fixture_issue(&ask, "www", &spki, 1);
 	ask.deadline_ms = 300;
@@ -418,7 +430,7 @@ START_TEST(wrong_pin_once)
 		printf("skipped: %s is missing (package opensc)\n", FIXTURE_SPY);
 		return;
 	}
-	if (!prepare(FIXTURE_SPY))
+	if (!prepare(FIXTURE_SPY, false))
 		return;
 	fixture_run("echo 00000000 >%s/pin", token.folder);
 	for (int i = 0; i < 3; i++) {
@@ -438,9 +450,12 @@ START_TEST(wrong_pin_once)
 	for (const char *at = buf_cstr(&log); (at = strstr(at, ": C_Login\n")) != NULL; at++)
 		logins++;
 	ck_assert_uint_eq(logins, 1);
-	fixture_run("echo " FIXTURE_PIN " >%s/pin; \"$TOP_BUILDDIR\"/hsm/dcsign-keys "
-		    "reset-pin-breaker --state %s/state >/dev/null",
-		token.folder, token.folder);
+	/* the token remembers the failure, too: a login by a person clears its flag */
+	fixture_run("echo " FIXTURE_PIN " >%s/pin; \"$TOP_BUILDDIR\"/hsm/dcsign-keys list "
+		    "--module " FIXTURE_MODULE " --token test --pin file:%s/pin >/dev/null && "
+		    "\"$TOP_BUILDDIR\"/hsm/dcsign-keys reset-pin-breaker --state %s/state "
+		    ">/dev/null",
+		token.folder, token.folder, token.folder);
 	ck_assert_int_eq(wait_exit(&p), 75);
 	fake_ledger_stop(&p.ledger);
 	start(&p, &token, &bundle);
@@ -464,10 +479,10 @@ START_TEST(nothing_but_signatures)
 	char path[256];
 	unsigned signs = 0;
 
-	if (access(FIXTURE_SPY, R_OK) != 0 || !prepare(FIXTURE_SPY))
+	if (access(FIXTURE_SPY, R_OK) != 0 || !prepare(FIXTURE_SPY, false))
 		return;
 	start(&p, &token, &bundle);
-	ck_assert_int_eq(state_of(&p, "rsa", ERR_OK), ERR_OK);
+	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
 	fixture_issue(&ask, "www", &spki, 5);
 	send_issue(&p, 1);
 	take_answer(&p, 1);
@@ -493,7 +508,7 @@ START_TEST(ends_as_told)
 	struct buf junk = BUF_INIT(64);
 	char pin[256];
 
-	if (!prepare(FIXTURE_MODULE))
+	if (!prepare(FIXTURE_MODULE, false))
 		return;
 	snprintf(pin, sizeof pin, "%s/pin", token.folder);
 	spawn(&p, "-n"); /* checks a bundle and goes */

@@ -125,6 +125,11 @@ static void config_keys(
 	}
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct config_key *)a)->name, ((const struct config_key *)b)->name);
+}
+
 struct config *fixture_config(const struct fixture_key *keys, size_t count, const char *state,
 	const char *module, const char *token_uri, struct buf *bundle)
 {
@@ -171,6 +176,7 @@ struct config *fixture_config(const struct fixture_key *keys, size_t count, cons
 	policy.roles = 1u << DC_SERVER | 1u << DC_CLIENT;
 	policy.schemes = scheme_bit(SCHEME_ECDSA_P256) | scheme_bit(SCHEME_ECDSA_P384);
 	config_keys(key, keys, count, accept);
+	qsort(key, count, sizeof *key, by_name);
 	for (size_t i = 0; i < count; i++)
 		names[i] = key[i].name;
 	ck_assert_int_eq(config_encode(&octets, &c), ERR_OK);
