@@ -9,9 +9,17 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/tail.c src/ledger/tail.h \
 	src/ledger/commit.c src/ledger/commit.h src/ledger/ledger.c \
 	src/ledger/gather.c src/ledger/gather.h \
-	src/ledger/answers.c src/ledger/answers.h
+	src/ledger/answers.c src/ledger/answers.h \
+	src/ledger/attempts.c src/ledger/attempts.h \
+	src/ledger/rebuild.c src/ledger/rebuild.h \
+	src/ledger/verify.c src/ledger/verify.h \
+	src/ledger/list.c src/ledger/list.h
 LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS)
 
-pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger
+pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger src/ledger/dcsign-ledger
 src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c
 src_ledger_dcsignd_ledger_LDADD = $(LEDGER_LIBS)
+src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c
+src_ledger_dcsign_ledger_LDADD = $(LEDGER_LIBS)
+
+dist_man8_MANS = src/ledger/dcsign-ledger.8

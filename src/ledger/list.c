@@ -1,0 +1,190 @@
+#include "list.h"
+
+#include <string.h>
+
+#include "attempts.h"
+#include "json.h"
+
+struct walk {
+	struct list *l;
+	enum err (*record)(struct walk *w, const struct record *r, const char *json, size_t len);
+	struct attempts attempts;
+	struct buf text, opened, line;
+};
+
+static bool is(const struct octets *o, const char *text)
+{
+	return !text || (o->len == strlen(text) && memcmp(o->at, text, o->len) == 0);
+}
+
+static bool in_time(const struct list *l, const struct record *r)
+{
+	return r->time >= l->from && r->time < l->to;
+}
+
+static void time_column(struct buf *out, int64_t t)
+{
+	char text[21];
+
+	time_text(text, t);
+	buf_printf(out, "%-21s", text);
+}
+
+static void column(struct buf *out, const struct octets *o, int width)
+{
+	buf_printf(out, "%-*.*s ", width, (int)o->len, (const char *)o->at);
+}
+
+static void row_text(struct buf *out, const struct record *issued, const struct record *a)
+{
+	time_column(out, issued->time);
+	time_column(out, a->expiry);
+	column(out, &a->key, 16);
+	column(out, &a->client, 16);
+	column(out, &a->role, 6);
+	column(out, &a->algorithm, 22);
+	column(out, &issued->id, 32);
+	buf_printf(out, "%.*s:%lld", (int)issued->chain.len, (const char *)issued->chain.at,
+		(long long)issued->idx);
+}
+
+static void member(struct buf *out, const char *name, const struct octets *o)
+{
+	buf_printf(out, "\"%s\":", name);
+	json_text(out, o);
+	buf_u8(out, ',');
+}
+
+static void digest(struct buf *out, const char *name, const struct octets *o)
+{
+	buf_printf(out, "\"%s\":\"", name);
+	buf_hex(out, o->at, o->len);
+	buf_text(out, "\",");
+}
+
+static void row_json(struct buf *out, const struct record *issued, const struct record *a)
+{
+	buf_u8(out, '{');
+	member(out, "algorithm", &a->algorithm);
+	digest(out, "certificate_sha256", &a->certificate_sha256);
+	member(out, "chain", &issued->chain);
+	member(out, "client", &a->client);
+	digest(out, "dc_sha256", &issued->dc_sha256);
+	buf_printf(out, "\"expiry\":%lld,", (long long)a->expiry);
+	member(out, "id", &issued->id);
+	buf_printf(out, "\"idx\":%lld,", (long long)issued->idx);
+	member(out, "key", &a->key);
+	member(out, "role", &a->role);
+	digest(out, "spki_sha256", &a->spki_sha256);
+	buf_printf(out, "\"time\":%lld,\"window_opens\":%lld}", (long long)issued->time,
+		(long long)a->window_opens);
+}
+
+static enum err print(struct walk *w, const void *line, size_t len)
+{
+	bool ok = fwrite(line, 1, len, w->l->out) == len && putc('\n', w->l->out) != EOF;
+
+	w->l->count++;
+	return ok ? ERR_OK : ERR_CLOSED;
+}
+
+static enum err issued(struct walk *w, const struct record *r)
+{
+	struct attempt *at = attempts_find(&w->attempts, r);
+	const struct list *l = w->l;
+	enum err e = ERR_OK;
+	struct record a;
+
+	buf_reset(&w->opened);
+	if (!at || !at->json || record_parse(&a, &w->opened, at->json, at->len))
+		return ERR_OK;
+	if (in_time(l, r) && is(&a.key, l->key) && is(&a.client, l->client)) {
+		buf_reset(&w->line);
+		(l->json ? row_json : row_text)(&w->line, r, &a);
+		e = w->line.err ? w->line.err : print(w, w->line.octets, w->line.len);
+	}
+	attempts_end(&w->attempts, at, ATTEMPT_CLOSED);
+	return e;
+}
+
+static enum err credential(struct walk *w, const struct record *r, const char *json, size_t len)
+{
+	struct attempt *at;
+
+	if (r->type == RECORD_AUTHORISED && !attempts_find(&w->attempts, r))
+		return attempts_begin(&w->attempts, r, json, len) ? ERR_OK : ERR_NOMEM;
+	if (r->type == RECORD_ISSUED)
+		return issued(w, r);
+	if ((r->type == RECORD_FAILED || r->type == RECORD_UNKNOWN || r->type == RECORD_LATE) &&
+		(at = attempts_find(&w->attempts, r)))
+		attempts_end(&w->attempts, at, ATTEMPT_CLOSED);
+	return ERR_OK;
+}
+
+static enum err line(struct walk *w, const struct record *r, const char *json, size_t len)
+{
+	return in_time(w->l, r) ? print(w, json, len) : ERR_OK;
+}
+
+static enum err row(
+	void *arg, int64_t idx, const char *json, size_t len, const uint8_t leaf[SHA256_SIZE])
+{
+	struct walk *w = arg;
+	struct record r;
+
+	(void)idx;
+	(void)leaf;
+	buf_reset(&w->text);
+	if (record_parse(&r, &w->text, json, len))
+		return ERR_OK;
+	return w->record(w, &r, json, len);
+}
+
+static enum err walk_chain(struct walk *w, struct store *s, const char *chain)
+{
+	enum err e = s->engine->record_walk(s, chain, 0, row, w);
+
+	attempts_free(&w->attempts);
+	return e;
+}
+
+static enum err walk_all(struct walk *w, struct store *s)
+{
+	struct store_chain c = {.chain = ""};
+	enum err e;
+
+	w->text = w->opened = w->line = (struct buf)BUF_INIT(RECORD_MAX);
+	if (w->l->chain) {
+		e = s->engine->chain_get(s, w->l->chain, &c);
+		if (!e)
+			e = walk_chain(w, s, c.chain);
+	} else {
+		while (!(e = s->engine->chain_after(s, c.chain, &c))) {
+			e = walk_chain(w, s, c.chain);
+			if (e)
+				break;
+		}
+		e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	}
+	buf_free(&w->text);
+	buf_free(&w->opened);
+	buf_free(&w->line);
+	return e;
+}
+
+enum err list_credentials(struct list *l, struct store *s)
+{
+	struct walk w = {.l = l, .record = credential};
+
+	if (!l->json)
+		fprintf(l->out, "%-20s %-20s %-16s %-16s %-6s %-22s %-32s %s\n", "ISSUED",
+			"EXPIRES", "KEY", "CLIENT", "ROLE", "ALGORITHM", "ID", "RECORD");
+	return walk_all(&w, s);
+}
+
+enum err list_records(struct list *l, struct store *s)
+{
+	struct walk w = {.l = l, .record = line};
+
+	return walk_all(&w, s);
+}

@@ -1,0 +1,23 @@
+/*
+ * Everything that a ledger claims, computed anew: places, canonical form, leaf hashes, tree heads;
+ * one outcome for every attempt; every credential built again from its records and its signature
+ * verified.
+ */
+#ifndef DCSIGN_VERIFY_H
+#define DCSIGN_VERIFY_H
+
+#include "store.h"
+
+struct verify {
+	/* Called for each thing that is wrong. idx NO_IDX: the chain as a whole. */
+	void (*problem)(void *arg, const char *chain, int64_t idx, const char *what);
+	void *arg;
+	/* what was found */
+	uint64_t chains, records, credentials, problems;
+	uint64_t open; /* attempts at the end of a chain that was not stopped in order */
+};
+
+/* chain NULL: all. ERR_NOT_FOUND: there is no such chain. Other errors: as in store.h. */
+enum err verify_store(struct verify *v, struct store *s, const char *chain);
+
+#endif
