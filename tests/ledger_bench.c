@@ -1,0 +1,130 @@
+#include "settings.h"
+
+#include "ledger_bench.h"
+
+#include <check.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void bench_make(struct bench *b)
+{
+	memset(b, 0, sizeof(*b));
+	help_folder(b->folder);
+	snprintf(b->path, sizeof(b->path), "%s/ledger.db", b->folder);
+	snprintf(b->url, sizeof(b->url), "sqlite:%s", b->path);
+	issuer_make(&b->issuer);
+	b->now = HELP_NOW;
+	b->ms = 1000000;
+	b->text = (struct buf)BUF_INIT(RECORD_MAX);
+}
+
+void bench_remove(struct bench *b)
+{
+	for (int i = 0; i < BENCH_ITEMS; i++)
+		buf_free(&b->item[i].replay);
+	config_unref(b->config);
+	issuer_free(&b->issuer);
+	buf_free(&b->text);
+	help_folder_remove(b->folder);
+}
+
+static struct config *config_make(struct bench *b)
+{
+	char word[] = "x";
+	struct config_token token = {.name = "main", .module = word, .uri = word, .pin = word};
+	struct config plain = {.node = "sign1",
+		.origin = word,
+		.state = word,
+		.ledger = b->url,
+		.token = &token,
+		.token_count = 1};
+	struct buf octets = BUF_INIT(CONFIG_BUNDLE_MAX);
+	struct config *made;
+
+	plain.users.api = plain.users.hsm = plain.users.ledger = word;
+	ck_assert_int_eq(config_encode(&octets, &plain), ERR_OK);
+	ck_assert_int_eq(config_decode(&made, octets.octets, octets.len), ERR_OK);
+	buf_free(&octets);
+	memcpy(made->generation, b->issuer.generation, SHA256_SIZE);
+	return made;
+}
+
+void bench_open(struct bench *b)
+{
+	struct refusal why = {0};
+
+	if (!b->config)
+		b->config = config_make(b);
+	ck_assert_msg(
+		ledger_open(&b->ledger, b->url, "sign1", b->now, &why) == ERR_OK, "%s", why.detail);
+	ledger_generation(&b->ledger, b->config);
+	ck_assert_int_eq(ledger_serve(&b->ledger, "main", b->now, &b->chain), ERR_OK);
+}
+
+void bench_stop(struct bench *b)
+{
+	ck_assert_int_eq(ledger_stop(&b->ledger, b->now, b->ms), ERR_OK);
+}
+
+void bench_reopen(struct bench *b)
+{
+	bench_stop(b);
+	bench_open(b);
+}
+
+enum err bench_group(struct bench *b, const struct record *const *records, size_t count,
+	uint64_t max_live_key, uint64_t max_live_client)
+{
+	for (size_t i = 0; i < count; i++) {
+		b->item[i].chain = b->chain;
+		b->item[i].record = *records[i];
+		b->item[i].max_live_key = max_live_key;
+		b->item[i].max_live_client = max_live_client;
+		b->item[i].own = false;
+	}
+	return commit_group(&b->ledger, b->item, count, b->now, b->ms);
+}
+
+enum err bench_put(struct bench *b, const struct record *r)
+{
+	ck_assert_int_eq(bench_group(b, &r, 1, 0, 0), ERR_OK);
+	return b->item[0].answer.refusal.err;
+}
+
+enum err bench_own(struct bench *b, const struct record *r)
+{
+	b->item[0].chain = b->chain;
+	b->item[0].record = *r;
+	b->item[0].own = true;
+	ck_assert_int_eq(commit_group(&b->ledger, b->item, 1, b->now, b->ms), ERR_OK);
+	return b->item[0].answer.refusal.err;
+}
+
+int64_t bench_size(const struct bench *b)
+{
+	return (int64_t)b->chain->stored.tree.size;
+}
+
+const char *bench_text(struct bench *b, int64_t idx)
+{
+	uint8_t leaf[SHA256_SIZE];
+	struct store *s = b->ledger.store;
+
+	buf_reset(&b->text);
+	ck_assert_int_eq(
+		s->engine->record_get(s, b->chain->stored.chain, idx, &b->text, leaf), ERR_OK);
+	return buf_cstr(&b->text);
+}
+
+void bench_sql(struct bench *b, const char *sql)
+{
+	char *message = NULL;
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open(b->path, &db), SQLITE_OK);
+	ck_assert_msg(
+		sqlite3_exec(db, sql, NULL, NULL, &message) == SQLITE_OK, "%s: %s", sql, message);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}

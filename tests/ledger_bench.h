@@ -1,0 +1,43 @@
+/* A ledger in a folder of its own, written through commit.h in this process. */
+#ifndef LEDGER_BENCH_H
+#define LEDGER_BENCH_H
+
+#include "ledger/commit.h"
+#include "ledger_help.h"
+
+#define BENCH_ITEMS 256
+
+struct bench {
+	char folder[64], path[128], url[160];
+	struct issuer issuer;
+	struct config *config;
+	struct ledger ledger;
+	struct chain *chain; /* sign1/main */
+	int64_t now, ms;     /* the ledger's clocks */
+	struct commit_item item[BENCH_ITEMS];
+	struct buf text;
+};
+
+/* The folder and the delegation key; nothing is open. */
+void bench_make(struct bench *b);
+/* After an open ledger was stopped or abandoned. */
+void bench_remove(struct bench *b);
+void bench_open(struct bench *b);
+/* Stops it and opens it again. */
+void bench_reopen(struct bench *b);
+void bench_stop(struct bench *b);
+
+/* One record each in one group; gives what commit_group gives. The answers are in b->item. */
+enum err bench_group(struct bench *b, const struct record *const *records, size_t count,
+	uint64_t max_live_key, uint64_t max_live_client);
+/* One record alone; the refusal's code. */
+enum err bench_put(struct bench *b, const struct record *r);
+/* The same for a record of the ledger's own. */
+enum err bench_own(struct bench *b, const struct record *r);
+int64_t bench_size(const struct bench *b);
+/* A record as text, borrowed until the next call. */
+const char *bench_text(struct bench *b, int64_t idx);
+/* SQL on the file at rest. */
+void bench_sql(struct bench *b, const char *sql);
+
+#endif
