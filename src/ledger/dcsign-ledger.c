@@ -37,11 +37,11 @@ static void problem_json(void *arg, const char *chain, int64_t idx, const char *
 
 	(void)arg;
 	buf_text(&b, "{\"chain\":");
-	json_text(&b, &name);
+	canon_text(&b, &name);
 	if (idx != NO_IDX)
 		buf_printf(&b, ",\"idx\":%lld", (long long)idx);
 	buf_text(&b, ",\"problem\":");
-	json_text(&b, &text);
+	canon_text(&b, &text);
 	printf("%s}\n", buf_cstr(&b));
 	buf_free(&b);
 }

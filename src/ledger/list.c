@@ -51,7 +51,7 @@ static void row_text(struct buf *out, const struct record *issued, const struct 
 static void member(struct buf *out, const char *name, const struct octets *o)
 {
 	buf_printf(out, "\"%s\":", name);
-	json_text(out, o);
+	canon_text(out, o);
 	buf_u8(out, ',');
 }
 
