@@ -33,7 +33,7 @@ enum record_type {
 };
 
 #define RECORD_MAX  (4 << 20) /* octets of one record's JSON */
-#define RECORD_NONE INT64_MIN	 /* an optional integer that is not there */
+#define RECORD_NONE INT64_MIN /* an optional integer that is not there */
 
 /*
  * Every member that a record can have. Texts and octets are borrowed; length 0 = absent. Integers:
