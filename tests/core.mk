@@ -33,6 +33,6 @@ tests_check_pubkey_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
 tests_check_pubkey_LDADD = $(CHECK_LINK)
 
 EXTRA_DIST += tests/rooms.txt tests/lint_includes.sh tests/lint_symbols.sh tests/lint_format.sh \
-	tests/check_lints.sh tests/check_vectors.sh
+	tests/check_lints.sh tests/remake_vectors.sh
 LINT_TESTS += tests/lint_includes.sh tests/lint_symbols.sh tests/lint_format.sh \
-	tests/check_lints.sh tests/check_vectors.sh
+	tests/check_lints.sh tests/remake_vectors.sh
