@@ -149,7 +149,7 @@ run 2 "not both" --new-key P-256 --lifetime 1h --not-after "$end" -o x
 run 2 "give a time like" --new-key P-256 --not-after tomorrow -o x
 run 2 "give a time like" --new-key P-256 --not-before 2026-02-30T00:00:00Z -o x
 run 2 "give server or client" --new-key P-256 --role both -o x
-run 2 "give raw, pem, hex or json" --new-key P-256 --format der -o x
+run 2 "give one of raw, pem, hex, json, fizz" --new-key P-256 --format der -o x
 run 2 "give https://" --url http://localhost --new-key P-256 -o x
 run 2 "given twice" --role client --role server --new-key P-256 -o x
 run 2 "one argument too many" --new-key P-256 -o x y

@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t len)
 
 	if (format_read(&dc, &form, octets, len, &why) == ERR_OK && dc.len > 0 &&
 		form != FORMAT_JSON) {
-		if (format_write(&file, FORMAT_PEM, dc.octets, dc.len) != ERR_OK)
+		const struct format_source source = {.dc = dc.octets, .len = dc.len};
+		if (format_write(&file, FORMAT_PEM, &source) != ERR_OK)
 			abort();
 		if (file.len <= FORMAT_FILE_MAX &&
 			(format_read(&again, &seen, file.octets, file.len, &why) != ERR_OK ||

@@ -7,12 +7,23 @@
 
 #include <jansson.h>
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-#include "dc.h"
-
 static const char label[] = "DELEGATED CREDENTIAL";
+
+/* Fizz has labels of its own for each role. */
+static const char *const fizz_label[] = {
+	[DC_SERVER] = "SERVER DELEGATED CREDENTIAL",
+	[DC_CLIENT] = "CLIENT DELEGATED CREDENTIAL",
+};
+static const char *const fizz_key_label[] = {
+	[DC_SERVER] = "SERVER DC PRIVATE KEY",
+	[DC_CLIENT] = "CLIENT DC PRIVATE KEY",
+};
+
+const char format_names[] = "raw, pem, hex, json, fizz";
 
 static const struct {
 	const char *name, *file;
@@ -21,6 +32,7 @@ static const struct {
 	[FORMAT_PEM] = {"pem", "credential.pem"},
 	[FORMAT_HEX] = {"hex", "credential.hex"},
 	[FORMAT_JSON] = {"json", "credential.json"},
+	[FORMAT_FIZZ] = {"fizz", "fizz.pem"},
 };
 
 const char *format_name(enum dc_format f)
@@ -44,8 +56,18 @@ bool format_by_name(const char *name, enum dc_format *f)
 	return false;
 }
 
+static bool is_credential(const char *name, enum dc_format *form)
+{
+	bool fizz = strcmp(name, fizz_label[DC_SERVER]) == 0 ||
+		    strcmp(name, fizz_label[DC_CLIENT]) == 0;
+	if (fizz)
+		*form = FORMAT_FIZZ;
+	return fizz || strcmp(name, label) == 0;
+}
+
 /* Exactly one block of our label; other blocks (a key, certificates) may stand beside it. */
-static enum err read_pem(struct buf *dc, const uint8_t *file, size_t len, struct refusal *why)
+static enum err read_pem(
+	struct buf *dc, enum dc_format *form, const uint8_t *file, size_t len, struct refusal *why)
 {
 	BIO *bio = BIO_new_mem_buf(file, (int)len);
 	char *name, *header;
@@ -57,7 +79,7 @@ static enum err read_pem(struct buf *dc, const uint8_t *file, size_t len, struct
 	if (!bio)
 		return ERR_NOMEM;
 	while (PEM_read_bio(bio, &name, &header, &octets, &n)) {
-		if (strcmp(name, label) == 0 && found++ == 0)
+		if (is_credential(name, form) && found++ == 0)
 			buf_put(dc, octets, (size_t)n);
 		OPENSSL_free(name);
 		OPENSSL_free(header);
@@ -150,7 +172,7 @@ enum err format_read(
 	case FORMAT_JSON:
 		return read_json(dc, file, len, why);
 	case FORMAT_PEM:
-		return read_pem(dc, file, len, why);
+		return read_pem(dc, form, file, len, why);
 	case FORMAT_HEX:
 		return read_hex(dc, file + at, end - at, why);
 	default:
@@ -174,18 +196,64 @@ static enum err write_pem(struct buf *file, const uint8_t *dc, size_t len)
 	return e;
 }
 
-enum err format_write(struct buf *file, enum dc_format f, const uint8_t *dc, size_t len)
+/* The key's PEM block under another label. */
+static enum err relabelled(struct buf *file, const struct buf *pem, const char *name)
+{
+	BIO *bio = BIO_new_mem_buf(pem->octets, (int)pem->len);
+	BIO *out = BIO_new(BIO_s_secmem());
+	char *old = NULL, *header = NULL, *text = NULL;
+	unsigned char *der = NULL;
+	long len = 0, n;
+	enum err e = ERR_CRYPTO;
+
+	if (bio && out && PEM_read_bio(bio, &old, &header, &der, &len) &&
+		PEM_write_bio(out, name, "", der, len) > 0) {
+		n = BIO_get_mem_data(out, &text);
+		buf_put(file, text, (size_t)n);
+		e = file->err;
+	}
+	OPENSSL_free(old);
+	OPENSSL_free(header);
+	OPENSSL_clear_free(der, (size_t)len);
+	BIO_free(out);
+	BIO_free(bio);
+	return e;
+}
+
+/* Fizz cuts the base64 out between the label lines and takes no line break in it. */
+static enum err write_fizz(struct buf *file, const struct format_source *s)
+{
+	const char *name = fizz_label[s->role];
+	struct dc dc;
+	enum err e = dc_parse(&dc, s->dc, s->len);
+
+	if (e)
+		return e;
+	if (dc.scheme != SCHEME_ECDSA_P256)
+		return ERR_DC_ALGORITHM;
+	buf_printf(file, "-----BEGIN %s-----\n", name);
+	buf_base64(file, s->dc, s->len);
+	buf_printf(file, "\n-----END %s-----\n", name);
+	e = relabelled(file, s->key, fizz_key_label[s->role]);
+	if (!e)
+		buf_put(file, s->chain->octets, s->chain->len);
+	return e ? e : file->err;
+}
+
+enum err format_write(struct buf *file, enum dc_format f, const struct format_source *source)
 {
 	switch (f) {
 	case FORMAT_RAW:
-		buf_put(file, dc, len);
+		buf_put(file, source->dc, source->len);
 		return file->err;
 	case FORMAT_PEM:
-		return write_pem(file, dc, len);
+		return write_pem(file, source->dc, source->len);
 	case FORMAT_HEX:
-		buf_hex(file, dc, len);
+		buf_hex(file, source->dc, source->len);
 		buf_text(file, "\n");
 		return file->err;
+	case FORMAT_FIZZ:
+		return write_fizz(file, source);
 	default:
 		return ERR_FORMAT;
 	}

@@ -4,21 +4,25 @@
 
 #include <stdbool.h>
 
-#include "buf.h"
+#include "dc.h"
 
 enum dc_format {
 	FORMAT_RAW,  /* the DelegatedCredential's octets */
 	FORMAT_PEM,  /* label DELEGATED CREDENTIAL, base64 at 64 columns */
 	FORMAT_HEX,  /* lowercase hex, one line */
 	FORMAT_JSON, /* an object whose member "credential" is the base64 of the octets */
+	FORMAT_FIZZ, /* one PEM file of Fizz: the DC, its private key (P-256), the chain */
 	FORMATS
 };
 
 #define FORMAT_FILE_MAX (256 * 1024) /* octets of a file that is read */
 
-const char *format_name(enum dc_format f); /* "raw", "pem", "hex", "json" */
+const char *format_name(enum dc_format f); /* "raw", "pem", "hex", "json", "fizz" */
 bool format_by_name(const char *name, enum dc_format *f);
-/* The file's name in the folder of dcsign request: "credential.dc", ".pem", ".hex", ".json". */
+/* The names, as "raw, pem, hex, json, fizz". */
+extern const char format_names[];
+/* The file's name in the folder of dcsign request: "credential.dc", ".pem", ".hex", ".json";
+ * "fizz.pem". */
 const char *format_file(enum dc_format f);
 
 /*
@@ -30,7 +34,22 @@ const char *format_file(enum dc_format f);
 enum err format_read(
 	struct buf *dc, enum dc_format *form, const uint8_t *file, size_t len, struct refusal *why);
 
-/* Appends the file. Not for FORMAT_JSON (ERR_FORMAT): that is made of more than the DC. */
-enum err format_write(struct buf *file, enum dc_format f, const uint8_t *dc, size_t len);
+/* What a file is made of. */
+struct format_source {
+	const uint8_t *dc; /* the DelegatedCredential's octets */
+	size_t len;
+	/* for FORMAT_FIZZ alone */
+	enum dc_role role;
+	const struct buf
+		*key; /* the DC's private key: PKCS#8 in PEM, as keygen_private_pem writes it */
+	const struct buf *chain; /* PEM, the delegation certificate first */
+};
+
+/*
+ * Appends the file. Not for FORMAT_JSON (ERR_FORMAT): that is made of more than the DC.
+ * ERR_DC_ALGORITHM for FORMAT_FIZZ of a DC that is not ecdsa_secp256r1_sha256: Fizz loads no other.
+ * A FORMAT_FIZZ file holds the private key: wipe the buffer, write it 0600.
+ */
+enum err format_write(struct buf *file, enum dc_format f, const struct format_source *source);
 
 #endif

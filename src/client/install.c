@@ -18,7 +18,7 @@
 #define SET_PREFIX ".set-"
 
 const char *const install_names[] = {"chain.pem", "key.pem", "credential.dc", "credential.pem",
-	"credential.hex", "credential.json", NULL};
+	"credential.hex", "fizz.pem", "agent.json", "credential.json", NULL};
 
 static enum err system_failed(struct refusal *why, const char *what, const char *name)
 {
@@ -92,7 +92,7 @@ static enum err make_set(struct install *in, struct refusal *why)
 enum err install_open(struct install *in, const char *path, struct refusal *why)
 {
 	size_t i;
-	*in = (struct install){.folder = -1, .fd = -1};
+	*in = INSTALL_INIT;
 	if (mkdir(path, 0755) != 0 && errno != EEXIST)
 		return system_failed(why, "can't make the folder", path);
 	in->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -111,13 +111,20 @@ enum err install_open(struct install *in, const char *path, struct refusal *why)
 	return make_set(in, why);
 }
 
-static enum err write_file(int folder, const struct install_file *f, struct refusal *why)
+static enum err write_file(
+	const struct install *in, const struct install_file *f, struct refusal *why)
 {
 	const char *at = f->octets;
 	size_t left = f->len;
-	int fd = openat(folder, f->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, f->mode);
+	int fd = openat(in->fd, f->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, f->mode);
 	bool ok = fd >= 0;
 
+	if (ok && (in->uid != (uid_t)-1 || in->gid != (gid_t)-1) &&
+		fchown(fd, in->uid, in->gid) != 0) {
+		system_failed(why, "can't give to its owner", f->name);
+		close(fd);
+		return ERR_SYSTEM;
+	}
 	while (ok && left) {
 		ssize_t n = write(fd, at, left);
 		if (n < 0 && errno == EINTR)
@@ -166,7 +173,7 @@ enum err install_set(
 	enum err e;
 	size_t i;
 	for (i = 0; i < count; i++)
-		if ((e = write_file(in->fd, &files[i], why)) != ERR_OK)
+		if ((e = write_file(in, &files[i], why)) != ERR_OK)
 			return e;
 	if (fsync(in->fd) != 0 || fsync(in->folder) != 0)
 		return system_failed(why, "can't flush", in->set);
@@ -192,5 +199,5 @@ void install_close(struct install *in)
 		close(in->fd);
 	if (in->folder >= 0)
 		close(in->folder);
-	*in = (struct install){.folder = -1, .fd = -1};
+	*in = INSTALL_INIT;
 }

@@ -17,7 +17,15 @@ struct install {
 	int folder;   /* locked against other sets until install_close */
 	int fd;	      /* of the new set's folder */
 	char set[32]; /* its name; "" once it is in place */
+	uid_t uid;    /* owner and group of the files; -1: this process's; may be set after */
+	gid_t gid;    /* install_open */
 };
+
+#define INSTALL_INIT                                                                               \
+	(struct install)                                                                           \
+	{                                                                                          \
+		.folder = -1, .fd = -1, .uid = (uid_t)-1, .gid = (gid_t)-1                         \
+	}
 
 struct install_file {
 	const char *name; /* one of install_names */

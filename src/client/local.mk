@@ -12,6 +12,7 @@ src_client_libclient_a_SOURCES = \
 	src/client/install.c src/client/install.h \
 	src/client/service.c src/client/service.h \
 	src/client/issued.c src/client/issued.h \
+	src/client/set.c src/client/set.h \
 	src/client/body.c src/client/request.c src/client/request.h \
 	src/client/inspect.c \
 	src/client/verdict.c

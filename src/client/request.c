@@ -7,9 +7,9 @@
 #include <time.h>
 
 #include "command.h"
-#include "install.h"
 #include "keygen.h"
 #include "load.h"
+#include "set.h"
 #include "tool.h"
 
 const char request_help[] =
@@ -45,7 +45,8 @@ const char request_help[] =
 	"  -o, --output DIR       credential.dc, chain.pem, credential.json and, with --new-key,\n"
 	"                         key.pem\n"
 	"  --format FORM          raw (credential.dc, the default), pem (credential.pem),\n"
-	"                         hex (credential.hex), json (credential.json alone)\n"
+	"                         hex (credential.hex), json (credential.json alone), fizz\n"
+	"                         (fizz.pem: credential, key and chain; with --new-key P-256)\n"
 	"  --dry-run              only ask whether it would be issued; nothing is signed or "
 	"written\n"
 	"  --json                 print the result as one JSON object\n"
@@ -133,7 +134,12 @@ static int wrong_value(struct request *r)
 	if (r->role && !dc_role_parse(r->role, &r->asked.role))
 		return tool_usage(COMMAND, "--role %s: give server or client", r->role);
 	if (r->format && !format_by_name(r->format, &r->form))
-		return tool_usage(COMMAND, "--format %s: give raw, pem, hex or json", r->format);
+		return tool_usage(COMMAND, "--format %s: give one of %s", r->format, format_names);
+	if (r->form == FORMAT_FIZZ &&
+		(!r->new_key || keygen_scheme(r->new_key) != scheme_by_code(SCHEME_ECDSA_P256)))
+		return tool_usage(COMMAND,
+			"--format fizz needs --new-key P-256: the file holds the private key, and "
+			"Fizz loads no other type");
 	return wrong_scheme(r);
 }
 
@@ -257,32 +263,9 @@ static int show_decision(const struct request *r, const struct service_answer *a
 static enum err write_set(
 	const struct request *r, const struct issued *got, struct install *in, struct refusal *why)
 {
-	struct buf dc = BUF_INIT(2 * FORMAT_FILE_MAX), key = BUF_INIT(65536);
-	struct install_file files[4];
-	size_t n = 0;
-	char *json = json_dumps(got->root, JSON_INDENT(2) | JSON_SORT_KEYS);
-	enum err e = json ? ERR_OK : ERR_NOMEM;
-
-	if (!e && r->form != FORMAT_JSON)
-		e = format_write(&dc, r->form, got->octets.octets, got->octets.len);
-	if (!e && r->made)
-		e = keygen_private_pem(&key, r->made);
-	if (e) {
-		refuse(why, e, "", "%s", err_text(e));
-		goto out;
-	}
-	files[n++] = (struct install_file){"chain.pem", got->chain.octets, got->chain.len, 0644};
-	files[n++] = (struct install_file){"credential.json", json, strlen(json), 0644};
-	if (dc.len)
-		files[n++] = (struct install_file){format_file(r->form), dc.octets, dc.len, 0644};
-	if (key.len)
-		files[n++] = (struct install_file){"key.pem", key.octets, key.len, 0600};
-	e = install_set(in, files, n, why);
-out:
-	free(json);
-	buf_wipe(&key);
-	buf_free(&dc);
-	return e;
+	const struct set_wish wish = {
+		.formats = 1u << r->form, .role = r->asked.role, .key = r->made, .key_mode = 0600};
+	return set_put(in, got, &wish, why);
 }
 
 static void show_issued(const struct request *r, const struct issued *got, bool replayed)
@@ -332,7 +315,7 @@ int command_request(int argc, char **argv)
 	struct request r = {
 		.csr_pem = BUF_INIT(2 * FORMAT_FILE_MAX), .spki = BUF_INIT(FORMAT_FILE_MAX)};
 	struct service_answer answer = {.body = BUF_INIT(SERVICE_ANSWER_MAX)};
-	struct install in = {.folder = -1, .fd = -1};
+	struct install in = INSTALL_INIT;
 	struct refusal why = {0};
 	int code = read_options(&r, argc, argv);
 
