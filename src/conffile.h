@@ -20,6 +20,8 @@ struct conffile_source {
 		size_t size);
 	/* Can this source (secret.h) be used as a secret? Else why is filled. */
 	enum err (*secret)(void *context, const char *source, char *why, size_t size);
+	/* Is there a regular file? Else why is filled. */
+	enum err (*there)(void *context, const char *path, char *why, size_t size);
 	/* One error, without a newline. */
 	void (*complain)(void *context, const char *text);
 };

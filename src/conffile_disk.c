@@ -68,6 +68,20 @@ static enum err disk_load(
 	return load_file(path, CONFFILE_FILE_MAX, octets, len, why, size);
 }
 
+static enum err disk_there(void *context, const char *path, char *why, size_t size)
+{
+	struct stat st;
+
+	(void)context;
+	if (stat(path, &st) != 0)
+		snprintf(why, size, "%s: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		snprintf(why, size, "%s: not a regular file", path);
+	else
+		return ERR_OK;
+	return ERR_SYSTEM;
+}
+
 static enum err disk_secret(void *context, const char *source, char *why, size_t size)
 {
 	const struct disk *d = context;
@@ -90,7 +104,8 @@ enum err conffile_read(struct config **out, const char *path, const char *creden
 	void (*complain)(void *context, const char *text), void *context)
 {
 	struct disk d = {credentials, complain, context};
-	const struct conffile_source source = {&d, disk_load, disk_secret, disk_complain};
+	const struct conffile_source source = {
+		&d, disk_load, disk_secret, disk_there, disk_complain};
 	char why[4400] = "", full[PATH_MAX];
 	uint8_t *text = NULL;
 	size_t len = 0;

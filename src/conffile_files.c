@@ -48,6 +48,17 @@ void take_files(const struct place *p, const struct value *v, size_t count)
 		load(p, &v[i], &list[i]);
 }
 
+void take_module(const struct place *p, const struct value *v, size_t count)
+{
+	const struct conffile_source *source = p->r->source;
+	char **member = text_member(p), why[512] = "";
+
+	(void)count;
+	if ((*member = conffile_path(p->r, v->text)) != NULL &&
+		source->there(source->context, *member, why, sizeof why) != ERR_OK)
+		expected(p, v, "a PKCS#11 module: %s", why);
+}
+
 static void check_secret(const struct place *p, const struct value *v, const char *source)
 {
 	char why[512] = "";

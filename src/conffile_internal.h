@@ -95,6 +95,6 @@ void conffile_check(struct reading *r, cfg_t *root);
 extern take_fn take_name, take_names, take_text, take_texts, take_bool, take_number, take_duration,
 	take_duration_ms, take_rate, take_choice, take_bits, take_schemes, take_path, take_file,
 	take_files, take_ledger, take_origin, take_monitor, take_listen, take_pin, take_private_key,
-	take_token_uri, take_key_uri, take_environment, take_attributes, take_match;
+	take_module, take_token_uri, take_key_uri, take_environment, take_attributes, take_match;
 
 #endif

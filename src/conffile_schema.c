@@ -128,7 +128,7 @@ static const struct option listen_options[] = {
 };
 
 static const struct option token[] = {
-	{.name = "module", .take = take_path, IN(config_token, module), .required = true},
+	{.name = "module", .take = take_module, IN(config_token, module), .required = true},
 	{.name = "module_args", .take = take_text, IN(config_token, module_args)},
 	{.name = "uri", .take = take_token_uri, IN(config_token, uri), .required = true},
 	{.name = "pin", .take = take_pin, IN(config_token, pin), .required = true},

@@ -71,8 +71,8 @@ enum err sandbox_parent_capabilities(void)
 	for (size_t i = 0; i < sizeof keep / sizeof keep[0]; i++)
 		data[0].permitted |= 1u << keep[i];
 	data[0].effective = data[0].permitted;
-	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if ((cap > 31 || !(data[0].permitted & 1u << cap)) &&
+	for (int cap = 0, there; (there = prctl(PR_CAPBSET_READ, cap, 0, 0, 0)) >= 0; cap++)
+		if (there && (cap > 31 || !(data[0].permitted & 1u << cap)) &&
 			prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
 			return ERR_SYSTEM;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -117,6 +117,9 @@ enum err sandbox_limits(unsigned nofile, uint64_t fsize, int forbid_fork)
 
 	if (e == ERR_OK && fsize > 0)
 		e = limit(RLIMIT_FSIZE, fsize);
+#ifdef DCSIGN_SANITIZED
+	forbid_fork = 0; /* the leak checker forks */
+#endif
 	if (e == ERR_OK && forbid_fork)
 		e = limit(RLIMIT_NPROC, 0);
 	return e;

@@ -24,7 +24,8 @@ enum err sandbox_parent_capabilities(void);
  * us), umask 077. For children, first thing in main. */
 enum err sandbox_common(void);
 /* RLIMIT_NOFILE, RLIMIT_FSIZE (octets; 0 = leave), RLIMIT_NPROC 0 where forbid_fork: that forbids
- * threads too, so call it when all stand (root is not bound by it). Never raises a hard limit. */
+ * threads too, so call it when all stand (root is not bound by it, nor are sanitizer builds). Never
+ * raises a hard limit. */
 enum err sandbox_limits(unsigned nofile, uint64_t fsize, int forbid_fork);
 
 #endif

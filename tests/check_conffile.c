@@ -9,7 +9,7 @@ static struct buf complaints = BUF_INIT(1 << 20);
 static enum err parse(struct config **c, const char *text, size_t len)
 {
 	const struct conffile_source source = {
-		&complaints, memory_load, memory_secret, memory_complain};
+		&complaints, memory_load, memory_secret, memory_there, memory_complain};
 
 	buf_reset(&complaints);
 	return conffile_parse(c, "/etc/dcsign/dcsignd.conf", text, len, &source);
@@ -217,6 +217,9 @@ static const struct {
 	{"0.0.0.0:8443", "0.0.0.0:65536", "listen: got '0.0.0.0:65536'"},
 	{"0.0.0.0:8443", "unix:/run/dcsign/api",
 		":4: option 'certificate' in listen 'unix:/run/dcsign/api': a Unix socket has no"},
+	{"/usr/lib/softhsm/libsofthsm2.so", "absent.so",
+		":12: option 'module' in token 'main': got 'absent.so', expected a PKCS#11 module: "
+		"/etc/dcsign/absent.so: No such file"},
 	{"127.0.0.1:9464", "unix:/run/x", "option 'monitor': got 'unix:/run/x'"},
 	{"dcsign.corp.example", "dcsign corp", "option 'origin': got 'dcsign corp'"},
 	{"dcsign.corp.example", "dcsign+corp", "option 'origin': got 'dcsign+corp'"},

@@ -39,6 +39,15 @@ static enum err memory_secret(void *context, const char *source, char *why, size
 	return ERR_FORMAT;
 }
 
+static enum err memory_there(void *context, const char *path, char *why, size_t size)
+{
+	(void)context;
+	if (strstr(path, "absent") == NULL)
+		return ERR_OK;
+	snprintf(why, size, "%s: No such file or directory", path);
+	return ERR_SYSTEM;
+}
+
 static void memory_complain(void *context, const char *text)
 {
 	struct buf *out = context;

@@ -1,11 +1,27 @@
 # tests of parent
-parent_checks = tests/check_message tests/check_channel tests/check_conffile
-check_PROGRAMS += $(parent_checks)
+parent_checks = tests/check_message tests/check_channel tests/check_config tests/check_sandbox \
+	tests/check_conffile tests/check_child tests/check_dcsignd
+check_PROGRAMS += $(parent_checks) tests/fakes/child
 UNIT_TESTS += $(parent_checks)
+
+tests_fakes_child_SOURCES = tests/fakes/child.c
+tests_fakes_child_LDADD = src/libdcsign.a
+
 tests_check_message_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_message_LDADD = $(CHECK_LINK)
 tests_check_channel_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_channel_LDADD = $(CHECK_LINK)
+tests_check_sandbox_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_sandbox_LDADD = $(CHECK_LINK)
+
+tests_check_config_SOURCES = tests/check_config.c tests/memory_source.h
+tests_check_config_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_config_LDADD = src/libconffile.a $(CHECK_LINK) $(CONFUSE_LIBS)
 tests_check_conffile_SOURCES = tests/check_conffile.c tests/memory_source.h
 tests_check_conffile_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_conffile_LDADD = src/libconffile.a $(CHECK_LINK) $(CONFUSE_LIBS)
+tests_check_child_SOURCES = tests/check_child.c tests/memory_source.h
+tests_check_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_child_LDADD = src/libconffile.a $(CHECK_LINK) $(CONFUSE_LIBS)
+tests_check_dcsignd_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_dcsignd_LDADD = src/libconffile.a $(CHECK_LINK)
