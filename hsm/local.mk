@@ -1,8 +1,8 @@
 # hsm: the process that holds the key. token*.c are the only files that know PKCS#11.
-noinst_LIBRARIES += hsm/libhsm.a hsm/libtoken.a
+noinst_LIBRARIES += hsm/libhsm.a hsm/libtoken.a hsm/libcounters.a
+hsm_libcounters_a_SOURCES = hsm/counters.c hsm/counters.h
 hsm_libtoken_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(P11_CFLAGS) $(P11KIT_CFLAGS)
 hsm_libtoken_a_SOURCES = \
-	hsm/counters.c hsm/counters.h \
 	hsm/token_uri.c hsm/token_private.h \
 	hsm/token.c hsm/token.h \
 	hsm/token_sign.c \
@@ -22,7 +22,7 @@ hsm_libhsm_a_SOURCES = \
 	hsm/issue.c hsm/issue.h \
 	hsm/queue.c hsm/queue.h hsm/line.h \
 	hsm/keeper.c hsm/keeper.h
-HSM_LIBS = hsm/libhsm.a hsm/libtoken.a src/libdcsign.a $(P11_LIBS) $(P11KIT_LIBS) $(CRYPTO_LIBS)
+HSM_LIBS = hsm/libhsm.a hsm/libtoken.a hsm/libcounters.a src/libdcsign.a $(P11_LIBS) $(P11KIT_LIBS) $(CRYPTO_LIBS)
 
 pkglibexec_PROGRAMS += hsm/dcsignd-hsm
 hsm_dcsignd_hsm_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)

@@ -5,8 +5,14 @@ tests_libhsmhelp_a_SOURCES = tests/hsm_fixture.c tests/hsm_fixture.h \
 	tests/fakes/fake_ledger.c tests/fakes/fake_ledger.h
 HSM_CHECK = tests/libhsmhelp.a $(HSM_LIBS) $(CHECK_LIBS)
 
-hsm_checks = tests/check_hsm
+hsm_checks = tests/check_hsm tests/check_issue
 check_PROGRAMS += $(hsm_checks)
 UNIT_TESTS += $(hsm_checks)
 tests_check_hsm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_hsm_LDADD = $(HSM_CHECK)
+
+# issue.c and keyring.c with a token and a ledger that write down the order of calls
+tests_check_issue_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_issue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_check_issue_SOURCES = tests/check_issue.c tests/fakes/fake_order.c tests/fakes/fake_order.h
+tests_check_issue_LDADD = tests/libhsmhelp.a hsm/libhsm.a hsm/libcounters.a $(CHECK_LINK)

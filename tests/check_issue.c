@@ -1,0 +1,708 @@
+/* issue(): the order of its steps, its refusals, its outcomes. Token and ledger are fakes. */
+#include <check.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "clock.h"
+#include "counters.h"
+#include "fakes/fake_order.h"
+#include "hsm_fixture.h"
+#include "issue.h"
+#include "policy.h"
+#include "pubkey.h"
+#include "sign.h"
+
+static struct buf pem, spki, answer_octets;
+static struct keyring *keys;
+static struct msg_issue ask;
+static struct msg_issue_answer answer;
+static struct deadline deadline;
+
+static void begin(const char *eku)
+{
+	int64_t now = (int64_t)time(NULL);
+	const struct fixture_certificate what = {
+		.not_before = now - 1000, .not_after = now + 30 * 86400, .eku = eku};
+	struct fixture_key key = {.name = "www", .uri = "pkcs11:object=www", .pem = {&pem}};
+	struct config *config;
+	struct refusal why;
+
+	clock_start();
+	fake_reset();
+	pem = (struct buf)BUF_INIT(65536);
+	spki = (struct buf)BUF_INIT(SPKI_MAX);
+	answer_octets = (struct buf)BUF_INIT(MSG_MAX);
+	fixture_certify(&pem, fake_token.key, &what);
+	config = fixture_config(&key, 1, "/nowhere", "/nowhere.so", "pkcs11:token=x", NULL);
+	ck_assert_int_eq(keyring_new(&keys, config, "main", &why), ERR_OK);
+	config_unref(config);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	fixture_issue(&ask, "www", &spki, 1);
+	deadline_init(&deadline, monotonic_ms() + 3000);
+}
+
+static void setup(void)
+{
+	begin(NULL);
+}
+
+static void teardown(void)
+{
+	keyring_unref(keys);
+	deadline_destroy(&deadline);
+	buf_free(&pem);
+	buf_free(&spki);
+	buf_free(&answer_octets);
+	fake_reset();
+	EVP_PKEY_free(fake_token.key);
+	fake_token.key = NULL;
+}
+
+/* Issues, and checks the order of everything that happened. */
+static void run(void)
+{
+	struct issuer issuer = {.keys = keys, .token = (struct token *)&fake_token};
+	const char *granted[MSG_ITEMS];
+	struct reader body;
+	size_t count = 0;
+
+	buf_reset(&answer_octets);
+	issue(&issuer, &ask, &deadline, &answer_octets);
+	fake_answered();
+	reader_init(&body, answer_octets.octets, answer_octets.len);
+	ck_assert_int_eq(msg_issue_answer_read(&answer, &body), ERR_OK);
+	ck_assert_uint_eq(answer.count, ask.count);
+	ck_assert_str_eq(answer.request, ask.request);
+	for (uint16_t i = 0; i < answer.count; i++)
+		if (answer.grant[i].refusal.err == ERR_OK &&
+			!(answer.grant[i].flags & (GRANT_REPLAYED | GRANT_DRY_RUN)))
+			granted[count++] = answer.grant[i].id;
+	ck_assert_msg(
+		fake_order_broken(granted, count) == NULL, "%s", fake_order_broken(granted, count));
+}
+
+static void refused(enum err e, const char *field)
+{
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, e);
+	ck_assert_str_eq(answer.grant[0].refusal.field, field);
+	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 0);
+	ck_assert_uint_eq(fake_count(RECORD_REFUSED), 1);
+	ck_assert_str_eq(fake_log.event[fake_log.count - 2].reason, err_name(e));
+}
+
+static void verify(const struct msg_grant *g)
+{
+	struct certificate chain[CERT_CHAIN_MAX];
+	struct buf tbs = BUF_INIT(DC_TBS_MAX);
+	size_t count;
+	struct dc dc;
+
+	certificate_read_pem(chain, CERT_CHAIN_MAX, &count, pem.octets, pem.len);
+	ck_assert_int_eq(dc_parse(&dc, g->dc.at, g->dc.len), ERR_OK);
+	dc_build_tbs(&tbs, (enum dc_role)g->role, chain[0].der, chain[0].len, &dc);
+	ck_assert_int_eq(pubkey_verify(chain[0].key, scheme_by_code(dc.algorithm), tbs.octets,
+				 tbs.len, dc.signature, dc.signature_len),
+		ERR_OK);
+	buf_free(&tbs);
+	while (count > 0)
+		certificate_free(&chain[--count]);
+}
+
+START_TEST(authorised_signed_issued_answered)
+{
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	verify(&answer.grant[0]);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 1);
+	ck_assert_uint_eq(fake_count(RECORD_ISSUED), 1);
+	ck_assert_uint_eq(answer.grant[0].flags, 0);
+	ck_assert_str_eq(answer.grant[0].chain, "node1/main");
+	ck_assert_int_eq(answer.grant[0].not_after - (int64_t)time(NULL) <= 3600, 1);
+	ck_assert_uint_eq(fake_append.max_live_key, 100000);
+}
+END_TEST
+
+/* The checker itself: the two orders that must never be. */
+START_TEST(order_is_checked)
+{
+	const char *granted[] = {answer.grant[0].id};
+
+	run();
+	for (size_t i = 0; i < fake_log.count; i++)
+		if (fake_log.event[i].type == RECORD_AUTHORISED)
+			fake_log.event[i].what = EVENT_SENT;
+	ck_assert_ptr_nonnull(fake_order_broken(granted, 1));
+	for (size_t i = 0; i < fake_log.count; i++)
+		if (fake_log.event[i].type == RECORD_AUTHORISED)
+			fake_log.event[i].what = EVENT_DURABLE;
+	ck_assert_ptr_null(fake_order_broken(granted, 1));
+	for (size_t i = 0; i < fake_log.count; i++)
+		if (fake_log.event[i].type == RECORD_ISSUED)
+			fake_log.event[i].what = EVENT_SENT;
+	ck_assert_ptr_nonnull(fake_order_broken(granted, 1));
+}
+END_TEST
+
+START_TEST(batch_is_one_commit_each)
+{
+	ask.count = 100;
+	for (int i = 1; i < 100; i++)
+		ask.item[i] = ask.item[0];
+	ask.item[50].term_value = 604800;
+	run();
+	for (uint16_t i = 0; i < 100; i++) {
+		if (i == 50)
+			ck_assert_int_eq(answer.grant[i].refusal.err, ERR_LIFETIME_LONG);
+		else
+			verify(&answer.grant[i]);
+	}
+	ck_assert_uint_eq(fake_count(RECORD_ISSUED), 99);
+	/* SELF-TEST, KEY-PROVED; REFUSED; 99 AUTHORISED, 99 signatures, 99 ISSUED in that order */
+	for (size_t i = 0; i < 99; i++)
+		ck_assert_int_eq(fake_log.event[4 + i].type, RECORD_AUTHORISED);
+	ck_assert_int_eq(fake_log.event[4 + 99].what, EVENT_SIGN);
+}
+END_TEST
+
+START_TEST(batch_that_can_t_be_answered)
+{
+	ask.count = MSG_ITEMS;
+	for (int i = 1; i < MSG_ITEMS; i++)
+		ask.item[i] = ask.item[0];
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_TOO_LARGE);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 0);
+}
+END_TEST
+
+START_TEST(proof_of_possession)
+{
+	struct buf csr = BUF_INIT(CSR_MAX);
+
+	fixture_csr(&csr);
+	ask.item[0].proof = PROOF_CSR;
+	ask.item[0].spki = octets_of(csr.octets, csr.len);
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	verify(&answer.grant[0]);
+	csr.octets[csr.len - 5] ^= 1;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_PROOF_INVALID);
+	buf_free(&csr);
+}
+END_TEST
+
+START_TEST(unknown_client)
+{
+	snprintf(ask.client, NAME_SIZE, "stranger");
+	refused(ERR_UNKNOWN_CLIENT, "");
+}
+END_TEST
+
+START_TEST(client_without_right)
+{
+	snprintf(ask.client, NAME_SIZE, "reader");
+	refused(ERR_NO_RIGHT, "");
+}
+END_TEST
+
+START_TEST(client_without_key)
+{
+	snprintf(ask.client, NAME_SIZE, "other");
+	refused(ERR_NO_KEY, "key");
+}
+END_TEST
+
+START_TEST(no_such_key)
+{
+	snprintf(ask.item[0].key, NAME_SIZE, "nokey");
+	refused(ERR_NO_KEY, "key");
+}
+END_TEST
+
+START_TEST(algorithm_not_of_the_key)
+{
+	ask.item[0].algorithm = SCHEME_ECDSA_P384;
+	refused(ERR_SPKI_MISMATCH, "algorithm");
+}
+END_TEST
+
+START_TEST(algorithm_not_approved)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-521");
+	uint8_t *octets = NULL;
+	int len = i2d_PUBKEY(key, &octets);
+
+	ask.item[0].spki = octets_of(octets, (size_t)len);
+	refused(ERR_ALGORITHM, "algorithm");
+	OPENSSL_free(octets);
+	EVP_PKEY_free(key);
+}
+END_TEST
+
+START_TEST(lifetime_too_long)
+{
+	ask.item[0].term_value = 604800;
+	refused(ERR_LIFETIME_LONG, "lifetime");
+}
+END_TEST
+
+START_TEST(start_too_far_ahead)
+{
+	ask.item[0].has_not_before = 1;
+	ask.item[0].not_before = (int64_t)time(NULL) + 86400;
+	refused(ERR_START_FUTURE, "not_before");
+}
+END_TEST
+
+START_TEST(certificate_does_not_allow_the_role)
+{
+	teardown();
+	begin("serverAuth");
+	ask.item[0].role = DC_CLIENT;
+	refused(ERR_CERT_PURPOSE, "role");
+}
+END_TEST
+
+START_TEST(key_of_the_certificate)
+{
+	uint8_t *octets = NULL;
+	int len = i2d_PUBKEY(fake_token.key, &octets);
+
+	ask.item[0].spki = octets_of(octets, (size_t)len);
+	refused(ERR_SPKI_REUSED, "");
+	OPENSSL_free(octets);
+}
+END_TEST
+
+START_TEST(key_of_the_client_itself)
+{
+	sha256(spki.octets, spki.len, ask.client_spki_sha256);
+	refused(ERR_SPKI_REUSED, "");
+}
+END_TEST
+
+START_TEST(octets_that_are_no_key)
+{
+	ask.item[0].spki.len--;
+	refused(ERR_SPKI_UNKNOWN, "public_key");
+}
+END_TEST
+
+START_TEST(dry_run_signs_and_records_nothing)
+{
+	size_t before = fake_log.count;
+
+	ask.dry_run = 1;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	ck_assert_uint_eq(answer.grant[0].flags, GRANT_DRY_RUN);
+	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+	ck_assert_uint_gt(answer.grant[0].valid_time, 0);
+	ck_assert_uint_eq(fake_log.count, before + 1); /* the answer */
+}
+END_TEST
+
+START_TEST(ledger_refuses)
+{
+	fake_append.refuse_authorised = ERR_HELD;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_HELD);
+	ck_assert_uint_eq(fake_count(RECORD_ISSUED), 0);
+	ck_assert_uint_eq(counter_get(COUNTER_VERIFY_FAILURES), 0);
+}
+END_TEST
+
+START_TEST(ledger_is_gone_before_signing)
+{
+	fake_append.fail_type = RECORD_AUTHORISED;
+	fake_append.fail_type_err = ERR_LEDGER_UNAVAILABLE;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_LEDGER_UNAVAILABLE);
+}
+END_TEST
+
+START_TEST(ledger_is_gone_after_signing)
+{
+	fake_append.fail_type = RECORD_ISSUED;
+	fake_append.fail_type_err = ERR_LEDGER_UNAVAILABLE;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OUTCOME_UNKNOWN);
+	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+}
+END_TEST
+
+START_TEST(ledger_writes_late)
+{
+	fake_append.refuse_issued = ERR_OUTCOME_UNKNOWN;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OUTCOME_UNKNOWN);
+	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+}
+END_TEST
+
+START_TEST(shared_key_is_told)
+{
+	fake_append.shared = true;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	ck_assert_uint_eq(answer.grant[0].flags, GRANT_KEY_SHARED);
+}
+END_TEST
+
+/* A bad signature is never released, whatever it looks like; it is FAILED and not tried again. */
+START_TEST(bad_signature_is_not_released)
+{
+	unsigned before = (unsigned)counter_get(COUNTER_VERIFY_FAILURES);
+
+	fake_token.plan[0] = _i == 0 ? PLAN_FLIP : PLAN_FOREIGN;
+	fake_token.plans = 1;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_KEY_UNAVAILABLE);
+	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+	ck_assert_uint_eq(fake_count(RECORD_ISSUED), 0);
+	ck_assert_uint_eq(fake_count(RECORD_FAILED), 1);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 1);
+	ck_assert_uint_eq(fake_token.spoiled, 1);
+	ck_assert_uint_eq(counter_get(COUNTER_VERIFY_FAILURES), before + 1);
+}
+END_TEST
+
+START_TEST(errors_are_tried_again)
+{
+	fake_token.plan[0] = PLAN_INIT_BUSY;
+	fake_token.plan[1] = PLAN_SIGN_ERROR;
+	fake_token.plans = 2;
+	run();
+	verify(&answer.grant[0]);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 3);
+	ck_assert_uint_eq(fake_count(RECORD_FAILED), 1);
+	ck_assert_uint_eq(fake_count(RECORD_UNKNOWN), 1);
+	ck_assert_uint_eq(fake_count(RECORD_ISSUED), 1);
+	for (size_t i = 0; i < fake_log.count; i++)
+		if (fake_log.event[i].type == RECORD_ISSUED)
+			ck_assert_int_eq(fake_log.event[i].attempt, 3);
+}
+END_TEST
+
+START_TEST(three_attempts_at_most)
+{
+	for (size_t i = 0; i < 4; i++)
+		fake_token.plan[i] = PLAN_INIT_BUSY;
+	fake_token.plans = 4;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_TOKEN);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 3);
+	ck_assert_uint_eq(fake_count(RECORD_FAILED), 3);
+	ck_assert_uint_eq(fake_token.planned, 3);
+}
+END_TEST
+
+START_TEST(no_session)
+{
+	fake_token.take = ERR_TOKEN;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_TOKEN);
+	ck_assert_uint_eq(fake_count(RECORD_FAILED), 1);
+}
+END_TEST
+
+/* The deadline passes inside C_Sign: the signature is written down, not released. */
+START_TEST(late_signature)
+{
+	fake_token.delay_ms = 300;
+	deadline.at = monotonic_ms() + 100;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OUTCOME_UNKNOWN);
+	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+	ck_assert_uint_eq(fake_count(RECORD_LATE), 1);
+	ck_assert_uint_eq(fake_count(RECORD_ISSUED), 0);
+	ck_assert_int_eq(deadline_said(&deadline, 0), ERR_OUTCOME_UNKNOWN);
+}
+END_TEST
+
+START_TEST(deadline_before_anything)
+{
+	deadline.at = monotonic_ms();
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_TIMEOUT);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 0);
+	ck_assert(deadline_claim(&deadline));
+	ck_assert(!deadline_claim(&deadline));
+}
+END_TEST
+
+/* The rest of a batch is not signed any more, and says so. */
+START_TEST(deadline_within_a_batch)
+{
+	ask.count = 5;
+	for (int i = 1; i < 5; i++)
+		ask.item[i] = ask.item[0];
+	fake_token.delay_ms = 150;
+	deadline.at = monotonic_ms() + 200;
+	run();
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 5);
+	ck_assert_uint_eq(fake_count(RECORD_LATE), 2);
+	ck_assert_uint_eq(fake_count(RECORD_FAILED), 3);
+	ck_assert_int_eq(answer.grant[4].refusal.err, ERR_TIMEOUT);
+}
+END_TEST
+
+static void replay_of(int64_t expiry)
+{
+	static const uint8_t dc[] = "the octets of the first credential";
+	struct record a, i;
+	uint8_t digest[SHA256_SIZE] = {7};
+
+	record_init(&a, RECORD_AUTHORISED);
+	a.time = a.now = 1;
+	a.id = a.request = octets_text("fedcba9876543210fedcba9876543210");
+	a.attempt = 1;
+	a.client = a.key = a.peer = a.policy = octets_text("x");
+	a.client_sha256 = a.certificate_sha256 = a.spki_sha256 = a.tbs_sha256 = a.generation =
+		octets_of(digest, sizeof digest);
+	a.role = octets_text("server");
+	a.algorithm = octets_text("ecdsa_secp256r1_sha256");
+	a.signature_algorithm = octets_text("ecdsa_secp384r1_sha384");
+	a.spki = octets_of(digest, 5);
+	a.possession = octets_text("csr");
+	a.lifetime_asked = a.lifetime_granted = a.cert_not_before = 1;
+	a.valid_time = 4711;
+	a.expiry = expiry;
+	a.window_opens = 99;
+	ck_assert_int_eq(record_encode(&fake_append.replay_authorised, &a), ERR_OK);
+	record_init(&i, RECORD_ISSUED);
+	i.time = 1;
+	i.id = a.id;
+	i.attempt = 1;
+	i.chain = octets_text("node2/main");
+	i.idx = 77;
+	i.dc = octets_of(dc, sizeof dc);
+	i.dc_sha256 = octets_of(digest, sizeof digest);
+	ck_assert_int_eq(record_encode(&fake_append.replay_issued, &i), ERR_OK);
+	fake_append.replay = true;
+	snprintf(ask.item[0].idempotency, IDEMPOTENCY_SIZE, "once");
+}
+
+START_TEST(replay_is_the_first_credential)
+{
+	int64_t expiry = (int64_t)time(NULL) + 100;
+
+	replay_of(expiry);
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	ck_assert_uint_eq(answer.grant[0].flags, GRANT_REPLAYED);
+	ck_assert_str_eq(answer.grant[0].id, "fedcba9876543210fedcba9876543210");
+	ck_assert_int_eq(answer.grant[0].not_after, expiry);
+	ck_assert_uint_eq(answer.grant[0].valid_time, 4711);
+	ck_assert_uint_eq(answer.grant[0].algorithm, SCHEME_ECDSA_P384);
+	ck_assert_str_eq(answer.grant[0].chain, "node2/main");
+	ck_assert_uint_eq(answer.grant[0].idx, 77);
+	ck_assert_uint_eq(fake_token.taken, 1); /* the self-test's */
+}
+END_TEST
+
+START_TEST(replay_that_expired)
+{
+	replay_of((int64_t)time(NULL));
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_IDEMPOTENCY_EXPIRED);
+	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+}
+END_TEST
+
+/* ---- the keyring, with the same fakes ---- */
+
+static enum err state_now(void)
+{
+	static struct msg_state_answer s;
+
+	keyring_state(keys, 0, (int64_t)time(NULL), &s);
+	ck_assert_uint_eq(s.total, 1);
+	return s.key[0].err;
+}
+
+START_TEST(self_test_is_written_down_first)
+{
+	ck_assert_int_eq(fake_log.event[0].type, RECORD_SELF_TEST);
+	ck_assert_int_eq(fake_log.event[1].what, EVENT_SIGN);
+	ck_assert_mem_eq(fake_log.event[0].tbs_sha256, fake_log.event[1].tbs_sha256, SHA256_SIZE);
+	ck_assert_int_eq(fake_log.event[2].type, RECORD_KEY_PROVED);
+	ck_assert_str_eq(fake_log.event[0].id, fake_log.event[2].id);
+	ck_assert_uint_eq(fake_log.count, 3);
+	ck_assert_int_eq(state_now(), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_uint_eq(fake_log.count, 3); /* once */
+	keyring_forget(keys);
+	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
+	refused(ERR_KEY_UNAVAILABLE, "key");
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_OK);
+}
+END_TEST
+
+START_TEST(foreign_key_is_refused)
+{
+	keyring_forget(keys);
+	fake_token.plan[0] = PLAN_FOREIGN;
+	fake_token.plans = 1;
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
+	ck_assert_uint_eq(fake_count(RECORD_KEY_REFUSED), 1);
+	for (int i = 0; i < 3; i++) /* and stays so: no signature more */
+		keyring_prove(keys, (struct token *)&fake_token, NULL);
+	ck_assert_uint_eq(fake_count(RECORD_SELF_TEST), 2);
+	ck_assert_uint_eq(fake_count(RECORD_KEY_REFUSED), 1);
+}
+END_TEST
+
+START_TEST(unfit_key_is_refused)
+{
+	keyring_forget(keys);
+	fake_token.check = ERR_KEY_WEAK;
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_KEY_WEAK);
+	ck_assert_uint_eq(fake_count(RECORD_SELF_TEST), 1);
+	ck_assert_uint_eq(fake_count(RECORD_KEY_REFUSED), 1);
+	fake_token.check = ERR_OK; /* a better key took its place */
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_OK);
+}
+END_TEST
+
+START_TEST(ledger_is_gone_while_proving)
+{
+	keyring_forget(keys);
+	fake_append.fail_type = RECORD_SELF_TEST;
+	fake_append.fail_type_err = ERR_LEDGER_UNAVAILABLE;
+	ck_assert_int_ne(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
+	ck_assert_uint_eq(fake_token.taken, 1);
+	fake_append.fail_type_err = ERR_OK;
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_OK);
+}
+END_TEST
+
+/* Rollover: of several certificates the newest proved one that is valid issues. */
+START_TEST(newest_valid_certificate)
+{
+	int64_t now = (int64_t)time(NULL);
+	const struct fixture_certificate older = {now - 5000, now + 86400, false, NULL},
+					 newer = {now - 100, now + 90000, false, NULL},
+					 future = {now + 5000, now + 90000, false, NULL};
+	struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
+	struct fixture_key key = {
+		.name = "www", .uri = "pkcs11:object=www", .pem = {&first, &second}};
+	struct config *config;
+	struct keyring_use use;
+	struct refusal why;
+
+	for (int i = 0; i < 2; i++) {
+		keyring_unref(keys);
+		buf_reset(&first);
+		buf_reset(&second);
+		fixture_certify(&first, fake_token.key, &older);
+		fixture_certify(&second, fake_token.key, i == 0 ? &newer : &future);
+		config = fixture_config(&key, 1, "/nowhere", "/x.so", "pkcs11:token=x", NULL);
+		ck_assert_int_eq(keyring_new(&keys, config, "main", &why), ERR_OK);
+		config_unref(config);
+		ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+		ck_assert_int_eq(keyring_find(keys, "www", now, &use, &why), ERR_OK);
+		ck_assert_int_eq(
+			use.certificate->not_before, i == 0 ? newer.not_before : older.not_before);
+		ck_assert_int_eq(keyring_find(keys, "www", now + 86400, &use, &why),
+			i == 0 ? ERR_OK : ERR_KEY_UNAVAILABLE);
+	}
+	buf_free(&first);
+	buf_free(&second);
+}
+END_TEST
+
+/* A new configuration keeps the proofs of what did not change. */
+START_TEST(proofs_are_adopted)
+{
+	struct fixture_key key = {.name = "www", .uri = "pkcs11:object=www", .pem = {&pem}};
+	struct keyring *next;
+	struct config *config;
+	struct refusal why;
+
+	for (int i = 0; i < 2; i++) {
+		key.uri = i == 0 ? "pkcs11:object=www" : "pkcs11:object=other";
+		config = fixture_config(&key, 1, "/nowhere", "/x.so", "pkcs11:token=x", NULL);
+		ck_assert_int_eq(keyring_new(&next, config, "main", &why), ERR_OK);
+		config_unref(config);
+		keyring_adopt(next, keys);
+		keyring_unref(keys);
+		keys = next;
+		run();
+		ck_assert_int_eq(
+			answer.grant[0].refusal.err, i == 0 ? ERR_OK : ERR_KEY_UNAVAILABLE);
+	}
+}
+END_TEST
+
+START_TEST(certificate_without_delegation)
+{
+	int64_t now = (int64_t)time(NULL);
+	const struct fixture_certificate what = {now - 100, now + 90000, true, NULL};
+	struct buf other = BUF_INIT(65536);
+	struct fixture_key key = {.name = "www", .uri = "pkcs11:object=www", .pem = {&other}};
+	struct config *config;
+	struct refusal why;
+
+	keyring_unref(keys);
+	fixture_certify(&other, fake_token.key, &what);
+	config = fixture_config(&key, 1, "/nowhere", "/x.so", "pkcs11:token=x", NULL);
+	ck_assert_int_eq(keyring_new(&keys, config, "main", &why), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_CERT_NO_DELEGATION);
+	ck_assert_uint_eq(fake_count(RECORD_SELF_TEST), 1);
+	config_unref(config);
+	other.octets[60] = '!';
+	config = fixture_config(&key, 1, "/nowhere", "/x.so", "pkcs11:token=x", NULL);
+	struct keyring *none;
+	ck_assert_int_eq(keyring_new(&none, config, "main", &why), ERR_CERT_MALFORMED);
+	ck_assert_ptr_nonnull(strstr(why.detail, "www"));
+	config_unref(config);
+	buf_free(&other);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {authorised_signed_issued_answered, order_is_checked,
+		batch_is_one_commit_each, batch_that_can_t_be_answered, proof_of_possession,
+		unknown_client, client_without_right, client_without_key, no_such_key,
+		algorithm_not_of_the_key, algorithm_not_approved, lifetime_too_long,
+		start_too_far_ahead, certificate_does_not_allow_the_role, key_of_the_certificate,
+		key_of_the_client_itself, octets_that_are_no_key, dry_run_signs_and_records_nothing,
+		ledger_refuses, ledger_is_gone_before_signing, ledger_is_gone_after_signing,
+		ledger_writes_late, shared_key_is_told, errors_are_tried_again,
+		three_attempts_at_most, no_session, late_signature, deadline_before_anything,
+		deadline_within_a_batch, replay_is_the_first_credential, replay_that_expired,
+		self_test_is_written_down_first, foreign_key_is_refused, unfit_key_is_refused,
+		ledger_is_gone_while_proving, newest_valid_certificate, proofs_are_adopted,
+		certificate_without_delegation};
+	Suite *s = suite_create("issue");
+	TCase *c = tcase_create("order");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_add_checked_fixture(c, setup, teardown);
+	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
+		tcase_add_test(c, tests[i]);
+	tcase_add_loop_test(c, bad_signature_is_not_released, 0, 2);
+	suite_add_tcase(s, c);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,68 @@
+/*
+ * A token and a ledger for issue() that write down in which order they are asked. Signatures are
+ * real (keys in memory), records are decoded, and both can be told to fail.
+ */
+#ifndef DCSIGN_FAKE_ORDER_H
+#define DCSIGN_FAKE_ORDER_H
+
+#include <openssl/types.h>
+
+#include "append.h"
+#include "token.h"
+
+#define FAKE_EVENTS 4096
+
+struct fake_event {
+	enum { EVENT_DURABLE, EVENT_SENT, EVENT_SIGN, EVENT_ANSWER } what;
+	enum record_type type; /* DURABLE (waited for) and SENT (not waited for) */
+	char id[ID_SIZE];      /* of the record */
+	int64_t attempt;
+	char reason[64];
+	uint8_t tbs_sha256[SHA256_SIZE]; /* AUTHORISED, SELF-TEST: as recorded; SIGN: of what was
+					    signed */
+};
+extern struct {
+	struct fake_event event[FAKE_EVENTS];
+	size_t count;
+} fake_log;
+
+extern struct {
+	EVP_PKEY *key;
+	enum key_type type;
+	enum err find, check; /* of the key */
+	/* each signature takes the first plan that is left */
+	enum fake_plan {
+		PLAN_GOOD,
+		PLAN_FLIP,
+		PLAN_INIT_BUSY,
+		PLAN_SIGN_ERROR,
+		PLAN_FOREIGN
+	} plan[16];
+	size_t plans, planned;
+	int64_t delay_ms; /* of each signature */
+	enum err take;	  /* of a session */
+	bool lost;
+	unsigned spoiled, taken;
+} fake_token;
+
+extern struct {
+	enum err fail_type_err; /* whole APPEND with this type fails */
+	enum record_type fail_type;
+	enum err refuse_authorised, refuse_issued;
+	bool replay; /* AUTHORISED is answered with the records in replay_* */
+	struct buf replay_authorised, replay_issued;
+	bool shared;
+	uint64_t max_live_key, max_live_client; /* of the last AUTHORISED */
+} fake_append;
+
+void fake_reset(void);
+void fake_answered(void);
+/*
+ * The rule: each signature is preceded by a durable AUTHORISED (or SELF-TEST) of exactly these
+ * octets, which no other signature used; at an answer every granted id has its ISSUED durable.
+ * Returns what is broken, or NULL.
+ */
+const char *fake_order_broken(const char *const *granted, size_t count);
+size_t fake_count(enum record_type type);
+
+#endif
