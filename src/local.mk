@@ -12,6 +12,7 @@ src_libdcsign_a_SOURCES = \
 	src/dc.c src/dc.h \
 	src/certificate.c src/certificate_rules.c src/certificate.h \
 	src/policy.c src/policy.h \
+	src/compat.c src/compat.h \
 	src/message.c src/message.h \
 	src/json.c src/json.h \
 	src/record.c src/record.h \

@@ -1,12 +1,16 @@
 # tests of client
 client_libs = src/client/libclient.a $(CHECK_LINK) $(CURL_LIBS) $(JANSSON_LIBS)
 client_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)
-client_checks = tests/check_verify tests/check_formats tests/check_install tests/check_keygen
+client_checks = tests/check_verify tests/check_formats tests/check_install tests/check_keygen \
+	tests/check_compat
 check_PROGRAMS += $(client_checks)
 UNIT_TESTS += $(client_checks)
 tests_check_verify_SOURCES = tests/check_verify.c tests/dc_maker.c tests/dc_maker.h
 tests_check_verify_CFLAGS = $(client_cflags)
 tests_check_verify_LDADD = $(client_libs)
+tests_check_compat_SOURCES = tests/check_compat.c tests/run_suite.h tests/dc_maker.c tests/dc_maker.h
+tests_check_compat_CFLAGS = $(client_cflags)
+tests_check_compat_LDADD = $(CHECK_LINK)
 tests_check_formats_SOURCES = tests/check_formats.c tests/dc_maker.c tests/dc_maker.h
 tests_check_formats_CFLAGS = $(client_cflags)
 tests_check_formats_LDADD = $(client_libs)

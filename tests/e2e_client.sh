@@ -198,6 +198,24 @@ says 0 '"state": "usable"' inspect --json --certificate $cert $dc
 says 1 "not a delegated credential" inspect short
 says 1 "0 blocks of this PEM file" inspect ca.pem
 
+echo "== which stacks take it"
+says 0 "nss            client             takes it" verify --compat --certificate $cert $dc
+says 0 "NSS 3.117 to 3.121 refuse" verify --compat --certificate $cert $dc
+says 0 "NSS-KEY: nss takes keys on" verify --compat --certificate new-ed25519/chain.pem new-ed25519/credential.dc
+says 0 "NSS-ROLE: " verify --compat --role client --certificate client/chain.pem client/credential.dc
+says 1 "TONGSUO-EXPIRED" verify --compat --certificate $cert --at "$(at "$expires" +1)" $dc
+says 1 "tlslite-ng     client             takes it" verify --compat --certificate $cert --at "$(at "$expires" +1)" $dc
+says 1 "refused by every stack" verify --compat --certificate $cert --role client $dc
+says 1 "refused by every stack" verify --compat --certificate $cert short
+says 1 "refused by every stack" verify --compat --certificate ca.pem $dc
+grep -q "takes it" out && failed "a stack takes what is refused: $(cat out)"
+"$dcsign" verify --compat --json --certificate $cert $dc |
+	/usr/bin/python3 -c '
+import json, sys
+stacks = {s["stack"]: s for s in json.load(sys.stdin)["compat"]}
+assert set(stacks) == {"nss", "fizz", "boringssl", "cloudflare-go", "tongsuo", "tlslite-ng"}
+assert all(s["takes"] and s["why"] == [] for s in stacks.values())' || failed "--compat --json"
+
 echo "== help, helpers, a full disk"
 for command in request inspect verify; do
 	says 0 "usage: dcsign $command" help $command

@@ -12,7 +12,7 @@ struct set_wish {
 	unsigned formats; /* 1u << enum dc_format; credential.json is always there */
 	enum dc_role role;
 	EVP_PKEY
-		*key; /* the DC's private key; NULL: not made here, so no key.pem and no fizz.pem */
+	*key; /* the DC's private key; NULL: not made here, so no key.pem and no fizz.pem */
 	mode_t key_mode;  /* of the files with the private key */
 	const char *note; /* content of agent.json; NULL: none */
 };

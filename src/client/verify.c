@@ -154,28 +154,38 @@ static enum err signature_verifies(struct judged *j, struct refusal *why)
 	return e ? refuse(why, e, "signature", "%s", err_text(e)) : ERR_OK;
 }
 
+typedef enum err rule_fn(struct judged *, struct refusal *);
+
+static enum err first_broken(
+	rule_fn *const *rules, size_t count, struct judged *j, struct refusal *why)
+{
+	enum err e = ERR_OK;
+	size_t i;
+	for (i = 0; !e && i < count; i++)
+		e = rules[i](j, why);
+	return e;
+}
+
+enum err verify_dc_sound(struct dc *dc, const struct certificate *certificate, enum dc_role role,
+	struct refusal *why)
+{
+	static rule_fn *const rules[] = {key_fits, key_is_its_own, signature_verifies};
+	struct judged j = {.dc = dc, .certificate = certificate, .role = role};
+	return first_broken(rules, sizeof rules / sizeof rules[0], &j, why);
+}
+
 enum err verify_dc(struct dc *dc, const uint8_t *octets, size_t len,
 	const struct certificate *certificate, enum dc_role role, int64_t now, struct refusal *why)
 {
-	static enum err (*const rules[])(struct judged *, struct refusal *) = {
-		certificate_delegates,
-		certificate_in_time,
-		dc_in_time,
-		key_fits,
-		key_is_its_own,
-		signature_verifies,
-	};
+	static rule_fn *const rules[] = {certificate_delegates, certificate_in_time, dc_in_time};
 	struct judged j = {.dc = dc, .certificate = certificate, .role = role, .now = now};
 	enum err e = dc_parse(dc, octets, len);
-	size_t i;
 
 	if (e) {
 		memset(dc, 0, sizeof *dc);
 		return refuse(why, e, "", "not a delegated credential: %s", err_text(e));
 	}
 	j.expiry = dc_expiry(dc, certificate->not_before);
-	for (i = 0; i < sizeof rules / sizeof rules[0]; i++)
-		if ((e = rules[i](&j, why)) != ERR_OK)
-			return e;
-	return ERR_OK;
+	e = first_broken(rules, sizeof rules / sizeof rules[0], &j, why);
+	return e ? e : verify_dc_sound(dc, certificate, role, why);
 }

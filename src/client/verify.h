@@ -23,6 +23,13 @@
 enum err verify_dc(struct dc *dc, const uint8_t *octets, size_t len,
 	const struct certificate *certificate, enum dc_role role, int64_t now, struct refusal *why);
 
+/*
+ * The part that no TLS stack leaves out: dc_cert_verify_algorithm, public key and signature. *dc is
+ * one that dc_parse or verify_dc filled in.
+ */
+enum err verify_dc_sound(struct dc *dc, const struct certificate *certificate, enum dc_role role,
+	struct refusal *why);
+
 /* What NSS (Firefox) calls this refusal: "SSL_ERROR_DC_EXPIRED", ...; NULL where it has no name. */
 const char *verify_nss_name(enum err e);
 
