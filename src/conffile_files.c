@@ -223,8 +223,8 @@ void take_match(const struct place *p, const struct value *v, size_t count)
 		[MATCH_CN] = "the common name of the certificate's subject",
 		[MATCH_SHA256] = "the certificate's SHA-256 as 64 lowercase hexadecimal digits",
 		[MATCH_SPKI_SHA256] =
-			"the SHA-256 of the certificate's public key (SubjectPublicKeyInfo) as 64 "
-			"lowercase hexadecimal digits",
+			("the SHA-256 of the certificate's public key (SubjectPublicKeyInfo) as 64 "
+			 "lowercase hexadecimal digits"),
 		[MATCH_PEER_UID] = "a user's number",
 	};
 	struct config_match *match = p->base;

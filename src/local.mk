@@ -37,3 +37,18 @@ src_dcsignd_SOURCES = src/dcsignd.c src/parent.h src/prepare.c src/spawn.c src/b
 	src/watch.c src/notify.c src/notify.h
 src_dcsignd_CFLAGS = $(AM_CFLAGS) $(CONFUSE_CFLAGS)
 src_dcsignd_LDADD = src/libconffile.a src/libdcsign.a $(CONFUSE_LIBS)
+
+# Manual pages name the paths of this installation.
+nodist_man5_MANS = src/dcsignd.conf.5
+nodist_man8_MANS = src/dcsignd.8
+CLEANFILES += src/dcsignd.conf.5 src/dcsignd.8
+EXTRA_DIST += src/dcsignd.conf.5.in src/dcsignd.8.in src/PROCESSES.md
+src/dcsignd.conf.5: src/dcsignd.conf.5.in
+src/dcsignd.8: src/dcsignd.8.in
+src/dcsignd.conf.5 src/dcsignd.8:
+	$(AM_V_GEN)$(MKDIR_P) src && $(SED) -e 's|[@]sysconfdir@|$(sysconfdir)|g' \
+		-e 's|[@]pkglibexecdir@|$(pkglibexecdir)|g' $(srcdir)/$@.in >$@.new && mv $@.new $@
+
+# The sample lies beside the place where the configuration goes.
+exampledir = $(sysconfdir)/dcsign
+dist_example_DATA = src/dcsignd.conf.example

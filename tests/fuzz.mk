@@ -5,6 +5,7 @@
 FUZZ_TARGETS =
 # core
 # parent
+FUZZ_TARGETS += tests/fuzz_message tests/fuzz_config
 # ledger
 FUZZ_TARGETS += tests/fuzz_record
 # hsm

@@ -25,3 +25,6 @@ tests_check_child_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_child_LDADD = src/libconffile.a $(CHECK_LINK) $(CONFUSE_LIBS)
 tests_check_dcsignd_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_dcsignd_LDADD = src/libconffile.a $(CHECK_LINK)
+
+tests_fuzz_config_SOURCES = tests/fuzz_config.c tests/memory_source.h
+tests_fuzz_config_LDADD = src/libconffile.a $(FUZZ_LINK) $(CONFUSE_LIBS)
