@@ -4,6 +4,7 @@
 # `make fuzz FUZZ_SECONDS=60` runs each with libFuzzer.
 FUZZ_TARGETS =
 # core
+FUZZ_TARGETS += tests/fuzz_dc tests/fuzz_spki tests/fuzz_certificate tests/fuzz_csr
 # parent
 FUZZ_TARGETS += tests/fuzz_message tests/fuzz_config
 # ledger

@@ -57,7 +57,7 @@ class Table:
         self.lines.append("")
 
     def write(self, path):
-        path.write_text("\n".join(self.lines))
+        path.write_text("\n".join(self.lines) + "\n")
 
 
 def read_table(path):
