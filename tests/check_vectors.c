@@ -233,6 +233,56 @@ START_TEST(request_table)
 }
 END_TEST
 
+static void add_pem(struct buf *out, const struct buf *der)
+{
+	struct buf text = BUF_INIT(1 << 20);
+
+	buf_base64(&text, der->octets, der->len);
+	buf_text(out, "-----BEGIN CERTIFICATE-----\n");
+	for (size_t at = 0; at < text.len; at += 64)
+		buf_printf(out, "%.64s\n", buf_cstr(&text) + at);
+	buf_text(out, "-----END CERTIFICATE-----\n");
+	buf_free(&text);
+}
+
+static void replay_chain(const struct block *b)
+{
+	struct certificate chain[CERT_CHAIN_MAX];
+	struct buf anchor = block_octets(b, "anchor"), pem = BUF_INIT(1 << 20);
+	struct refusal why;
+	size_t count = 0;
+	char field[16];
+
+	id = block_get(b, "id");
+	add_pem(&pem, &anchor);
+	for (;; count++) {
+		snprintf(field, sizeof field, "chain%zu", count);
+		if (block_get(b, field)[0] == '\0')
+			break;
+		struct buf der = block_octets(b, field);
+		ck_assert_int_eq(certificate_read(&chain[count], der.octets, der.len), ERR_OK);
+		buf_free(&der);
+	}
+	enum err e = certificate_chain_verify(
+		chain, count, pem.octets, pem.len, block_number(b, "now"), &why);
+	ck_assert_msg(strcmp(err_name(e), block_get(b, "verify")) == 0, "%s: %s %s", id,
+		err_name(e), why.detail);
+	ck_assert_int_eq(why.err, e);
+	ck_assert_int_eq(
+		certificate_chain_verify(chain, 0, pem.octets, pem.len, 0, NULL), ERR_CERT_CHAIN);
+	ck_assert_int_eq(certificate_chain_verify(chain, count, NULL, 0, 0, NULL), ERR_CERT_CHAIN);
+	while (count > 0)
+		certificate_free(&chain[--count]);
+	buf_free(&pem);
+	buf_free(&anchor);
+}
+
+START_TEST(chain_table)
+{
+	ck_assert_uint_gt(table_each("chain.txt", replay_chain), 15);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("vectors");
@@ -240,6 +290,7 @@ int main(void)
 
 	tcase_add_test(cases, spki_table);
 	tcase_add_test(cases, certificate_table);
+	tcase_add_test(cases, chain_table);
 	tcase_add_test(cases, credential_table);
 	tcase_add_test(cases, request_table);
 	suite_add_tcase(suite, cases);

@@ -1,6 +1,6 @@
 # tests of core
 vector_tables = tests/vectors/spki.txt tests/vectors/certificate.txt tests/vectors/dc.txt \
-	tests/vectors/csr.txt
+	tests/vectors/csr.txt tests/vectors/chain.txt
 vector_makers = tests/vectors/make_vectors.py tests/vectors/certs.py tests/vectors/curves.py \
 	tests/vectors/der.py tests/vectors/keys.py
 EXTRA_DIST += $(vector_tables) $(vector_makers)

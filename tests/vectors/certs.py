@@ -55,12 +55,20 @@ def delegation(value=der.NULL, critical=False):
 GOOD = (constraints(False), key_usage(0), delegation())
 
 
+CA = (constraints(True), key_usage(5, 6))
+
+
 class Authority:
     """Signs with RSASSA-PKCS1-v1_5, so that the same certificate comes out each time."""
 
-    def __init__(self):
-        self.signer = keys.Signer("RSA", "authority")
-        self.name = name("Vectors CA")
+    def __init__(self, label="Vectors CA", signer="authority"):
+        self.signer = keys.Signer("RSA", signer)
+        self.label = label
+        self.name = name(label)
+
+    def own(self, issuer=None, **more):
+        """The certificate of this authority, by itself or by another one."""
+        return (issuer or self).issue(self.signer.spki, self.label, CA, **more)
 
     def issue(
         self,

@@ -3,7 +3,7 @@
 
     make_vectors.py DIR [OLD]
 
-writes spki.txt, certificate.txt, dc.txt and csr.txt to DIR. Keys and times are fixed. Signatures of
+writes spki.txt, certificate.txt, chain.txt, dc.txt and csr.txt to DIR. Keys and times are fixed. Signatures of
 ECDSA and RSASSA-PSS are different each time, so those that stand in OLD are kept as long as they
 verify over the octets made now: with OLD, every octet must come out as it was.
 
@@ -457,6 +457,43 @@ def make_certificates():
     return table, made, signers
 
 
+def make_chains():
+    """A leaf, what stands behind it, the trusted one, and whether it verifies at that time."""
+    table = Table("Chains: certificates from the leaf on, the anchor, the time, the verdict")
+    root, other = certs.Authority(), certs.Authority("Other CA", "other authority")
+    middle = certs.Authority("Middle CA", "middle authority")
+    leaf = keys.Signer("P-256", "cert p256")
+    direct, below = root.issue(leaf.spki, "direct"), middle.issue(leaf.spki, "below")
+    plain = middle.issue(leaf.spki, "plain", certs.GOOD)
+    no_ca = root.issue(middle.signer.spki, "Middle CA", certs.GOOD)
+    weak = root.issue(leaf.spki, "weak", algorithm=certs.RSA_SHA1)
+    short = middle.own(root, end=certs.utc(certs.NB + 100))
+    forged = direct[:-1] + bytes([direct[-1] ^ 1])
+    bad, now = "certificate_chain", certs.NB + 1000
+    for ident, chain, anchor, at, verify in (
+        ("direct", [direct], root.own(), now, "ok"),
+        ("with-root", [direct, root.own()], root.own(), now, "ok"),
+        ("intermediate", [below, middle.own(root)], root.own(), now, "ok"),
+        ("all-three", [below, middle.own(root), root.own()], root.own(), now, "ok"),
+        ("intermediate-trusted", [below], middle.own(root), now, "ok"),
+        ("first-second", [direct], root.own(), certs.NB, "ok"),
+        ("before", [direct], root.own(), certs.NB - 1, bad),
+        ("after", [direct], root.own(), certs.NA + 1, bad),
+        ("intermediate-missing", [below], root.own(), now, bad),
+        ("intermediate-expired", [below, short], root.own(), now, bad),
+        ("intermediate-no-ca", [plain, no_ca], root.own(), now, bad),
+        ("wrong-order", [below, root.own(), middle.own(root)], root.own(), now, bad),
+        ("stranger-between", [direct, other.own()], root.own(), now, bad),
+        ("another-anchor", [direct], other.own(), now, bad),
+        ("same-name-other-key", [direct], certs.Authority(signer="false").own(), now, bad),
+        ("forged-signature", [forged], root.own(), now, bad),
+        ("sha1", [weak], root.own(), now, bad),
+    ):
+        links = {f"chain{i}": cert for i, cert in enumerate(chain)}
+        table.add(ident, **links, anchor=anchor, now=at, verify=verify)
+    return table
+
+
 CONTEXTS = {
     "server": b"TLS, server delegated credentials",
     "client": b"TLS, client delegated credentials",
@@ -661,6 +698,7 @@ def main():
     make_spki().write(target / "spki.txt")
     table, made, signers = make_certificates()
     table.write(target / "certificate.txt")
+    make_chains().write(target / "chain.txt")
     make_credentials(made, signers, credentials).write(target / "dc.txt")
     make_requests(requests).write(target / "csr.txt")
 
