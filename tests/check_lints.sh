@@ -160,6 +160,7 @@ expect_caught lint_symbols.sh 'dcsignd-hsm: not built' 'a program that is not bu
 
 if command -v clang-format >/dev/null; then
 	copy_tree
+	find "$scratch/tree" -name '*.[ch]' -print0 | xargs -0 clang-format -i
 	expect_clean lint_format.sh
 	echo 'int  x ;' >>"$scratch/tree/src/buf.c"
 	expect_caught lint_format.sh buf.c 'a badly formatted line'
