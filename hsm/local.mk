@@ -30,6 +30,7 @@ hsm_dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c hsm/service.c hsm/service.h
 hsm_dcsignd_hsm_LDADD = $(HSM_LIBS) -lpthread
 
 pkglibexec_PROGRAMS += hsm/dcsign-keys
+dist_man8_MANS += hsm/dcsign-keys.8
 hsm_dcsign_keys_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(P11_CFLAGS) $(P11KIT_CFLAGS)
 hsm_dcsign_keys_SOURCES = hsm/dcsign-keys.c hsm/csr.c hsm/csr.h hsm/token_keygen.c hsm/token_keygen.h
 hsm_dcsign_keys_LDADD = $(HSM_LIBS)

@@ -502,6 +502,75 @@ START_TEST(nothing_but_signatures)
 }
 END_TEST
 
+/* A new configuration is taken in the same process; one with another token asks for a new one. */
+START_TEST(configuration_changes)
+{
+	struct fixture_key key = {.name = "www", .uri = "pkcs11:object=www", .pem = {&pem[0]}};
+	struct buf next = BUF_INIT(CONFIG_BUNDLE_MAX);
+	uint8_t generation[SHA256_SIZE];
+	char pin[256], folder[256];
+	struct process p;
+
+	if (!prepare(FIXTURE_MODULE, false))
+		return;
+	snprintf(pin, sizeof pin, "%s/pin", token.folder);
+	snprintf(folder, sizeof folder, "%s/state", token.folder);
+	start(&p, &token, &bundle);
+	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
+	ck_assert_uint_eq(state.total, 5);
+	memcpy(generation, state.generation, sizeof generation);
+	size_t proved = fake_ledger_count(&p.ledger, RECORD_KEY_PROVED);
+	config_unref(fixture_config(&key, 1, folder, FIXTURE_MODULE, "pkcs11:token=test", &next));
+	ck_assert_int_eq(send_config(p.control, &next, pin), ERR_OK);
+	ck_assert(fake_ledger_wait(&p.ledger, RECORD_CONFIG, 2));
+	for (int i = 0; i < 200 && state.total != 1; i++)
+		get_state(&p);
+	ck_assert_uint_eq(state.total, 1);
+	ck_assert_mem_ne(generation, state.generation, sizeof generation);
+	fixture_issue(&ask, "www", &spki, 1);
+	send_issue(&p, 1);
+	take_answer(&p, 1);
+	verify_grant(&answer.grant[0], &pem[0], DC_SERVER);
+	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_KEY_PROVED), proved); /* it holds */
+	/* a file that is no certificate changes nothing */
+	pem[0].octets[40] = '!';
+	buf_reset(&next);
+	config_unref(fixture_config(&key, 1, folder, FIXTURE_MODULE, "pkcs11:token=test", &next));
+	ck_assert_int_eq(send_config(p.control, &next, pin), ERR_CERT_MALFORMED);
+	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
+	buf_reset(&next);
+	config_unref(fixture_config(&key, 0, folder, FIXTURE_MODULE, "pkcs11:token=tset", &next));
+	ck_assert_int_eq(send_config(p.control, &next, pin), ERR_OK);
+	ck_assert_int_eq(wait_exit(&p), 75);
+	fake_ledger_stop(&p.ledger);
+	buf_free(&next);
+	finish();
+}
+END_TEST
+
+/* The token goes away under a running process: the request is answered, then a new process is
+ * wanted. */
+START_TEST(token_lost_while_serving)
+{
+	struct process p;
+
+	if (!prepare(FIXTURE_MODULE, false))
+		return;
+	start(&p, &token, &bundle);
+	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
+	fixture_run("mv %s/tokens %s/away", token.folder, token.folder);
+	fixture_issue(&ask, "www", &spki, 1);
+	send_issue(&p, 1);
+	take_answer(&p, 1);
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_TOKEN);
+	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_AUTHORISED), 1);
+	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_FAILED), 1);
+	ck_assert_int_eq(wait_exit(&p), 75);
+	fake_ledger_stop(&p.ledger);
+	finish();
+}
+END_TEST
+
 START_TEST(ends_as_told)
 {
 	struct process p;
@@ -548,6 +617,8 @@ int main(void)
 	tcase_add_test(c, deadline_is_answered);
 	tcase_add_test(c, wrong_pin_once);
 	tcase_add_test(c, nothing_but_signatures);
+	tcase_add_test(c, configuration_changes);
+	tcase_add_test(c, token_lost_while_serving);
 	tcase_add_test(c, ends_as_told);
 	suite_add_tcase(s, c);
 	signal(SIGPIPE, SIG_IGN);

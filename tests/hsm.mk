@@ -5,7 +5,8 @@ tests_libhsmhelp_a_SOURCES = tests/hsm_fixture.c tests/hsm_fixture.h \
 	tests/fakes/fake_ledger.c tests/fakes/fake_ledger.h
 HSM_CHECK = tests/libhsmhelp.a $(HSM_LIBS) $(CHECK_LIBS)
 
-hsm_checks = tests/check_hsm tests/check_issue
+hsm_checks = tests/check_hsm tests/check_issue tests/check_pin \
+	tests/check_token tests/check_append
 check_PROGRAMS += $(hsm_checks)
 UNIT_TESTS += $(hsm_checks)
 tests_check_hsm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -16,3 +17,13 @@ tests_check_issue_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_issue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
 tests_check_issue_SOURCES = tests/check_issue.c tests/fakes/fake_order.c tests/fakes/fake_order.h
 tests_check_issue_LDADD = tests/libhsmhelp.a hsm/libhsm.a hsm/libcounters.a $(CHECK_LINK)
+
+tests_check_pin_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_pin_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_pin_LDADD = $(HSM_CHECK)
+tests_check_token_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_token_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_check_token_LDADD = $(HSM_CHECK)
+tests_check_append_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_append_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_append_LDADD = $(HSM_CHECK)

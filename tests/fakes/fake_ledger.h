@@ -10,8 +10,8 @@ struct fake_ledger {
 	int fd; /* its end */
 	pthread_t thread;
 	pthread_mutex_t lock;
-	enum record_type type[1024];
-	char reason[1024][64];
+	enum record_type type[4096];
+	char reason[4096][64];
 	size_t count;
 	unsigned appends, hellos;
 	int delay_ms;		    /* before each answer */

@@ -1,0 +1,311 @@
+/* token: URIs, attributes, sessions and signatures, against SoftHSM. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "hsm_fixture.h"
+#include "pubkey.h"
+#include "sign.h"
+#include "token.h"
+
+START_TEST(uris)
+{
+	static const struct {
+		const char *uri;
+		enum err token, key;
+	} cases[] = {
+		{"pkcs11:token=a", ERR_OK, ERR_FORMAT},
+		{"pkcs11:serial=1", ERR_OK, ERR_FORMAT},
+		{"pkcs11:token=a;serial=1;manufacturer=m;model=n", ERR_OK, ERR_FORMAT},
+		{"pkcs11:object=a", ERR_FORMAT, ERR_OK},
+		{"pkcs11:id=%01%02", ERR_FORMAT, ERR_OK},
+		{"pkcs11:object=a;type=private", ERR_FORMAT, ERR_OK},
+		{"pkcs11:object=a;type=public", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:object=a;token=b", ERR_FORMAT, ERR_OK},
+		{"pkcs11:", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:manufacturer=m", ERR_FORMAT, ERR_FORMAT},
+		{"", ERR_FORMAT, ERR_FORMAT},
+		{"token=a", ERR_FORMAT, ERR_FORMAT},
+		{"PKCS11:token=a;object=b", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a;token=b", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:object=a;object=b", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:object=a;token=b;object=a", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a b", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a;slot-id=1", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:object=a;slot-id=1", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a;x-vendor=1", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a;what=1", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a?pin-value=1", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:object=a?pin-source=|id", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=%zz", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=1234567890123456789012345678901234567890", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a;", ERR_OK, ERR_FORMAT},
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct refusal why;
+
+		ck_assert_msg(token_uri_check(cases[i].uri, &why) == cases[i].token, "token: %s",
+			cases[i].uri);
+		ck_assert_msg(token_key_uri_check(cases[i].uri, &why) == cases[i].key, "key: %s",
+			cases[i].uri);
+	}
+}
+END_TEST
+
+static struct fixture_token fixture;
+static struct token *token;
+
+static bool open_with(const char *module, const char *uri, enum err wanted, unsigned sessions)
+{
+	struct token_spec spec = {.module = module, .uri = uri, .sessions = sessions};
+	struct refusal why = {.err = ERR_OK};
+	enum err e = token_open(&token, &spec, &why);
+
+	ck_assert_msg(e == wanted, "%s: %s", err_name(e), why.detail);
+	return e == ERR_OK;
+}
+
+static void log_in(void)
+{
+	struct refusal why;
+
+	ck_assert_int_eq(token_login_allowed(token, false, &why), ERR_OK);
+	ck_assert_int_eq(token_login(token, FIXTURE_PIN, &why), LOGIN_DONE);
+}
+
+static void finish(void)
+{
+	token_close(token);
+	token = NULL;
+	fixture_token_end(&fixture);
+}
+
+START_TEST(finds_its_token_only)
+{
+	char uri[64];
+	struct refusal why;
+
+	if (!fixture_token(&fixture))
+		return;
+	open_with(FIXTURE_MODULE, "pkcs11:token=nobody", ERR_TOKEN, 1);
+	ck_assert_ptr_null(token);
+	open_with("/nowhere/module.so", "pkcs11:token=test", ERR_TOKEN, 1);
+	open_with("/usr/lib/x86_64-linux-gnu/libp11-kit.so.0", "pkcs11:token=test", ERR_TOKEN, 1);
+	fixture_run("softhsm2-util --init-token --free --label test --pin 1111 --so-pin 1111 "
+		    ">/dev/null");
+	open_with(FIXTURE_MODULE, "pkcs11:token=test", ERR_TOKEN, 1); /* two of them */
+	fixture_run("softhsm2-util --init-token --free --label lone --pin " FIXTURE_PIN
+		    " --so-pin 1111 >/dev/null");
+	ck_assert(open_with(FIXTURE_MODULE, "pkcs11:token=lone", ERR_OK, 1));
+	ck_assert_str_eq(token_facts(token)->label, "lone");
+	snprintf(uri, sizeof uri, "pkcs11:serial=%s", token_facts(token)->serial);
+	token_close(token);
+	ck_assert(open_with(FIXTURE_MODULE, uri, ERR_OK, 1));
+	ck_assert_int_eq(token_probe(token, &why), ERR_TOKEN); /* not logged in */
+	token_close(token);
+	ck_assert(open_with(FIXTURE_MODULE, uri, ERR_OK, 1));
+	log_in();
+	ck_assert_int_eq(token_probe(token, &why), ERR_OK);
+	ck_assert(!token_lost(token));
+	finish();
+}
+END_TEST
+
+START_TEST(wrong_pin)
+{
+	struct refusal why;
+
+	if (!fixture_token(&fixture))
+		return;
+	ck_assert(open_with(FIXTURE_MODULE, "pkcs11:token=test", ERR_OK, 1));
+	ck_assert_int_eq(token_login(token, "0000", &why), LOGIN_REFUSED);
+	ck_assert_int_eq(why.err, ERR_PIN);
+	token_close(token);
+	ck_assert(open_with(FIXTURE_MODULE, "pkcs11:token=test", ERR_OK, 1));
+	ck_assert(token_facts(token)->pin_count_low); /* the token remembers */
+	ck_assert_int_eq(token_login_allowed(token, false, &why), ERR_PIN);
+	ck_assert_int_eq(token_login_allowed(token, true, &why), ERR_OK);
+	finish();
+}
+END_TEST
+
+struct lines {
+	char refused[512];
+	unsigned count;
+};
+
+static void line(void *arg, const char *attribute, const char *value, enum token_verdict v)
+{
+	struct lines *l = arg;
+	size_t n = strlen(l->refused);
+
+	(void)value;
+	l->count++;
+	if (v == VERDICT_REFUSED)
+		snprintf(l->refused + n, sizeof l->refused - n, "%s ", attribute);
+}
+
+static enum err check(const char *uri, const char *accept, char *refused, char weak[200])
+{
+	char *names[8], copy[200];
+	struct lines lines = {.count = 0};
+	struct token_key_rules rules = {.accept = names, .line = line, .arg = &lines};
+	struct refusal why;
+	struct token_key key;
+	enum err e = token_key_find(token, uri, &key, &why);
+
+	snprintf(copy, sizeof copy, "%s", accept);
+	for (char *save, *at = strtok_r(copy, " ", &save); at != NULL;
+		at = strtok_r(NULL, " ", &save))
+		names[rules.accept_count++] = at;
+	if (e == ERR_OK)
+		e = token_key_check(token, &key, &rules, weak, 200, &why);
+	snprintf(refused, 512, "%s", lines.refused);
+	return e;
+}
+
+START_TEST(attributes)
+{
+	const struct fixture_certificate what = {.not_before = 1, .not_after = 2};
+	struct buf pem = BUF_INIT(65536);
+	char refused[512], weak[200];
+
+	if (!fixture_token(&fixture))
+		return;
+	fixture_token_key(&fixture, "good", "P-256", &what, &pem);
+#define TOOL  "pkcs11-tool --module " FIXTURE_MODULE " --login --pin " FIXTURE_PIN
+#define QUIET " >/dev/null 2>&1"
+	fixture_run(TOOL " --keypairgen --key-type EC:prime256v1 --usage-sign --sensitive"
+			 " --label flags --id 01" QUIET);
+	fixture_run(TOOL
+		" --keypairgen --key-type EC:prime256v1 --extractable --label open --id 02" QUIET);
+	fixture_run(TOOL " --keypairgen --key-type EC:prime256v1 --label twice --id 03" QUIET);
+	fixture_run(TOOL " --keypairgen --key-type EC:prime256v1 --label twice --id 04" QUIET);
+	fixture_run(TOOL " --keypairgen --key-type EC:secp256k1 --label curve --id 05" QUIET);
+	fixture_run("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+		    " -out %s/key.pem 2>/dev/null && softhsm2-util --import %s/key.pem --token test"
+		    " --label imported --id 06 --pin " FIXTURE_PIN QUIET,
+		fixture.folder, fixture.folder);
+	fixture_token_read_only(&fixture);
+	ck_assert(open_with(FIXTURE_MODULE, "pkcs11:token=test", ERR_OK, 1));
+	log_in();
+	ck_assert_int_eq(check("pkcs11:object=good", "", refused, weak), ERR_OK);
+	ck_assert_str_eq(refused, "");
+	ck_assert_str_eq(weak, "");
+	ck_assert_int_eq(check("pkcs11:object=good;token=test", "", refused, weak), ERR_OK);
+	ck_assert_int_eq(
+		check("pkcs11:object=good;token=other", "", refused, weak), ERR_KEY_MISSING);
+	ck_assert_int_eq(check("pkcs11:object=goo", "", refused, weak), ERR_KEY_MISSING);
+	ck_assert_int_eq(check("pkcs11:object=twice", "", refused, weak), ERR_KEY_AMBIGUOUS);
+	ck_assert_int_eq(check("pkcs11:object=twice;id=%03", "", refused, weak), ERR_KEY_WEAK);
+	ck_assert_int_eq(check("pkcs11:object=curve", "", refused, weak), ERR_CERT_KEY);
+	/* what pkcs11-tool can't turn off */
+	ck_assert_int_eq(check("pkcs11:object=flags", "", refused, weak), ERR_KEY_WEAK);
+	ck_assert_str_eq(refused, "decrypt unwrap sign_recover modifiable copyable ");
+	ck_assert_int_eq(check("pkcs11:object=flags", "decrypt unwrap sign_recover modifiable",
+				 refused, weak),
+		ERR_KEY_WEAK);
+	ck_assert_str_eq(refused, "copyable ");
+	ck_assert_int_eq(check("pkcs11:object=flags",
+				 "decrypt unwrap sign_recover modifiable copyable", refused, weak),
+		ERR_OK);
+	ck_assert_str_eq(weak, "decrypt true, unwrap true, sign_recover true, modifiable true, "
+			       "copyable true, allowed_mechanisms without limit");
+	ck_assert_int_eq(check("pkcs11:id=%02", "", refused, weak), ERR_KEY_WEAK);
+	ck_assert_str_eq(refused, "extractable never_extractable decrypt unwrap derive "
+				  "sign_recover modifiable copyable ");
+	ck_assert_int_eq(check("pkcs11:object=imported", "", refused, weak), ERR_KEY_WEAK);
+	ck_assert_ptr_nonnull(strstr(refused, "always_sensitive never_extractable "));
+	ck_assert_ptr_nonnull(strstr(refused, "local "));
+	buf_free(&pem);
+	finish();
+}
+END_TEST
+
+START_TEST(sessions)
+{
+	const struct fixture_certificate what = {.not_before = 1, .not_after = 2};
+	struct buf pem = BUF_INIT(65536);
+	struct token_session *a, *b, *c;
+	struct token_signature made;
+	struct token_key key;
+	struct refusal why;
+
+	if (!fixture_token(&fixture))
+		return;
+	fixture_token_key(&fixture, "k", "P-384", &what, &pem);
+	ck_assert(open_with(FIXTURE_MODULE, "pkcs11:token=test", ERR_OK, 2));
+	log_in();
+	ck_assert_int_eq(token_key_find(token, "pkcs11:object=k", &key, &why), ERR_OK);
+	ck_assert_int_eq(key.type, KEY_EC_P384);
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 1000, &a, &why), ERR_OK);
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 1000, &b, &why), ERR_OK);
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 50, &c, &why), ERR_TIMEOUT);
+	ck_assert_uint_eq(token_sessions_open(token), 3); /* with the keeper */
+	token_session_spoil(b);
+	token_session_give(b);
+	ck_assert_uint_eq(token_sessions_open(token), 2); /* closed, not kept */
+	token_sign(a, &key, scheme_by_code(SCHEME_ECDSA_P384), (const uint8_t *)"m", 1, &made);
+	ck_assert_int_eq(made.outcome, SIGN_DONE);
+	ck_assert_uint_eq(made.len, 96);
+	/* a scheme that is not of the key's type never reaches the token */
+	token_sign(a, &key, scheme_by_code(SCHEME_ECDSA_P256), (const uint8_t *)"m", 1, &made);
+	ck_assert_int_eq(made.outcome, SIGN_NOT_DONE);
+	ck_assert_int_eq(made.why.err, ERR_INTERNAL);
+	token_session_give(a);
+	ck_assert_uint_eq(token_sessions_open(token), 2);
+	/* a handle that is none: the token is lost for this process */
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 50, &a, &why), ERR_OK);
+	key.handle = 987654;
+	token_sign(a, &key, scheme_by_code(SCHEME_ECDSA_P384), (const uint8_t *)"m", 1, &made);
+	ck_assert_int_eq(made.outcome, SIGN_NOT_DONE);
+	ck_assert(!made.again);
+	token_session_give(a);
+	ck_assert(token_lost(token));
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 50, &a, &why), ERR_TOKEN);
+	buf_free(&pem);
+	finish();
+}
+END_TEST
+
+START_TEST(token_that_goes_away)
+{
+	struct refusal why;
+
+	if (!fixture_token(&fixture))
+		return;
+	ck_assert(open_with(FIXTURE_MODULE, "pkcs11:token=test", ERR_OK, 2));
+	log_in();
+	ck_assert_int_eq(token_probe(token, &why), ERR_OK);
+	fixture_run("mv %s/tokens %s/away", fixture.folder, fixture.folder);
+	ck_assert_int_eq(token_probe(token, &why), ERR_TOKEN);
+	ck_assert(token_lost(token));
+	finish();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("token");
+	TCase *c = tcase_create("softhsm");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(c, 60);
+	tcase_add_test(c, uris);
+	tcase_add_test(c, finds_its_token_only);
+	tcase_add_test(c, wrong_pin);
+	tcase_add_test(c, attributes);
+	tcase_add_test(c, sessions);
+	tcase_add_test(c, token_that_goes_away);
+	suite_add_tcase(s, c);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? 0 : 1;
+}
