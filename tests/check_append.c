@@ -13,7 +13,7 @@
 static struct append *append;
 static struct fake_ledger ledger;
 static pthread_t reader;
-static volatile bool reading;
+static _Atomic bool reading;
 static struct buf octets[MSG_ITEMS];
 static struct append_item items[MSG_ITEMS];
 
@@ -30,10 +30,19 @@ static void *receive(void *arg)
 	return NULL;
 }
 
+static void reader_stop(void)
+{
+	reading = false;
+	pthread_join(reader, NULL);
+}
+
+/* By the same thread as receives, or while none does. */
 static void attach(void)
 {
 	memset(&ledger, 0, sizeof ledger);
 	append_attach(append, fake_ledger_start(&ledger));
+	reading = true;
+	pthread_create(&reader, NULL, receive, NULL);
 }
 
 static void fill(size_t i, enum record_type type, size_t extra)
@@ -65,8 +74,6 @@ static void setup(void)
 	append = append_new();
 	ck_assert_ptr_nonnull(append);
 	attach();
-	reading = true;
-	pthread_create(&reader, NULL, receive, NULL);
 	fill(0, RECORD_START, 0);
 	for (size_t i = 1; i < MSG_ITEMS; i++)
 		fill(i, RECORD_CONFIG, i == 200 ? 60000 : 600);
@@ -74,8 +81,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	reading = false;
-	pthread_join(reader, NULL);
+	reader_stop();
 	fake_ledger_stop(&ledger);
 	append_free(append);
 	for (size_t i = 0; i < MSG_ITEMS; i++)
@@ -122,8 +128,8 @@ START_TEST(hello_then_start_then_the_rest)
 	ck_assert_uint_eq(append_generation(append), 0);
 	ck_assert_int_eq(open_it(), ERR_OK);
 	ck_assert_uint_eq(append_generation(append), 1);
-	ck_assert_int_eq(ledger.type[0], RECORD_START);
-	ck_assert_int_eq(ledger.type[1], RECORD_CONFIG);
+	ck_assert_int_eq(fake_ledger_type(&ledger, 0), RECORD_START);
+	ck_assert_int_eq(fake_ledger_type(&ledger, 1), RECORD_CONFIG);
 	ck_assert_uint_eq(ledger.hellos, 1);
 	append_chain(append, chain);
 	ck_assert_str_eq(chain, "node1/main");
@@ -168,6 +174,7 @@ START_TEST(lost_channel_wakes_everybody)
 	ck_assert_int_eq(append_n(1, &answers), ERR_LEDGER_UNAVAILABLE);
 	append_answers_free(&answers);
 	fake_ledger_stop(&ledger);
+	reader_stop();
 	attach();
 	ck_assert_int_eq(append_n(1, &answers), ERR_LEDGER_UNAVAILABLE);
 	append_answers_free(&answers);

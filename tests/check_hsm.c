@@ -295,7 +295,7 @@ START_TEST(issues_end_to_end)
 	ck_assert_int_eq(state_of(&p, "weak", ERR_KEY_WEAK), ERR_KEY_WEAK);
 	ck_assert_int_eq(state.token_ok, 1);
 	for (size_t i = 0; i < 2; i++)
-		ck_assert_int_eq(p.ledger.type[i], order[i]);
+		ck_assert_int_eq(fake_ledger_type(&p.ledger, i), order[i]);
 	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_SELF_TEST), 5);
 	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_KEY_PROVED), 5);
 	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_KEY_REFUSED), 1);
@@ -368,8 +368,8 @@ START_TEST(ledger_comes_back)
 	memset(&p.ledger, 0, sizeof p.ledger);
 	send_hello(p.control, ROLE_LEDGER, fake_ledger_start(&p.ledger));
 	ck_assert(fake_ledger_wait(&p.ledger, RECORD_KEY_PROVED, 4));
-	ck_assert_int_eq(p.ledger.type[0], RECORD_START);
-	ck_assert_int_eq(p.ledger.type[1], RECORD_CONFIG);
+	ck_assert_int_eq(fake_ledger_type(&p.ledger, 0), RECORD_START);
+	ck_assert_int_eq(fake_ledger_type(&p.ledger, 1), RECORD_CONFIG);
 	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
 	send_issue(&p, 3);
 	take_answer(&p, 3);

@@ -54,7 +54,6 @@ static bool answer(struct fake_ledger *l, const struct msg_head *head, struct re
 		for (uint16_t i = 0; i < ask.count; i++)
 			goes_on = take(l, &ask.item[i], &answers.item[i]) && goes_on;
 		msg_append_answer_write(&out, &answers);
-		l->appends++;
 	}
 	goes_on = goes_on && channel_send(l->fd, &out, NULL, 0, 1000) == ERR_OK;
 	buf_free(&out);
@@ -105,6 +104,16 @@ size_t fake_ledger_count(struct fake_ledger *l, enum record_type type)
 		n += l->type[i] == type;
 	pthread_mutex_unlock(&l->lock);
 	return n;
+}
+
+enum record_type fake_ledger_type(struct fake_ledger *l, size_t n)
+{
+	enum record_type type;
+
+	pthread_mutex_lock(&l->lock);
+	type = l->type[n];
+	pthread_mutex_unlock(&l->lock);
+	return type;
 }
 
 bool fake_ledger_wait(struct fake_ledger *l, enum record_type type, size_t n)

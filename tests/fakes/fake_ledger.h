@@ -13,10 +13,11 @@ struct fake_ledger {
 	enum record_type type[4096];
 	char reason[4096][64];
 	size_t count;
-	unsigned appends, hellos;
-	int delay_ms;		    /* before each answer */
-	enum err refuse_authorised; /* ERR_OK: taken */
-	enum record_type close_at; /* closes the channel instead of answering this type; 0: never */
+	_Atomic unsigned hellos;
+	_Atomic int delay_ms;		    /* before each answer */
+	_Atomic enum err refuse_authorised; /* ERR_OK: taken */
+	_Atomic enum record_type
+		close_at; /* closes the channel instead of answering this type; 0: never */
 };
 
 /* Returns the end for the other side. */
@@ -25,6 +26,8 @@ int fake_ledger_start(struct fake_ledger *l);
 void fake_ledger_stop(struct fake_ledger *l);
 /* How many records of this type have come. */
 size_t fake_ledger_count(struct fake_ledger *l, enum record_type type);
+/* The type of the n-th record. */
+enum record_type fake_ledger_type(struct fake_ledger *l, size_t n);
 /* Waits up to 5 s for n records of this type. */
 bool fake_ledger_wait(struct fake_ledger *l, enum record_type type, size_t n);
 
