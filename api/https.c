@@ -490,7 +490,7 @@ static struct MHD_Daemon *start_daemon(struct https *h, const struct https_optio
 		(unsigned)(HTTPS_IDLE_MS / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)POOL_MAX, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_URI_LOG_CALLBACK,
-		on_request_line, h, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY,
+		on_request_line, h, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_ARRAY,
 		h->kind == HTTPS_TLS ? tls : none, MHD_OPTION_END);
 }
 

@@ -1,0 +1,252 @@
+"""What strangers and clients can do to HTTP and to connections: dcsignd-api refuses or ends it."""
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+
+from api_fixture import CREDENTIALS, CSR_PEM, Case, ask, main, read_all
+
+BODY = json.dumps({"csr": CSR_PEM}).encode()
+HEAD = b"POST " + CREDENTIALS.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+LENGTH = b"Content-Length: %d\r\n" % len(BODY)
+
+
+class Abuse(Case):
+    def tearDown(self):
+        """Whatever happened, the next client is served."""
+        connection = self.service.connect()
+        self.assertEqual(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status, 201)
+        connection.close()
+
+    def one(self, octets, client="edge"):
+        """Sends octets, returns all that comes until the connection is closed."""
+        with self.service.raw(client) as connection:
+            connection.sendall(octets)
+            return read_all(connection)
+
+    def refused(self, octets, status, code=None):
+        answer = self.one(octets)
+        self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), (octets[:200], answer[:300]))
+        self.assertEqual(answer.count(b"HTTP/1.1 "), 1, answer)
+        if code is not None:
+            self.assertIn(b'"code":"%s"' % code.encode(), answer)
+            self.assertIn(b"X-Request-Id: ", answer)
+
+    def issued(self):
+        return int(self.service.tell("issued", "issued "))
+
+
+class Framing(Abuse):
+    def test_lengths_and_codings(self):
+        before = self.issued()
+        for fields in (LENGTH + b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\n",
+                       b"Transfer-Encoding: xchunked\r\n" + LENGTH, b"Transfer-Encoding: identity\r\n",
+                       LENGTH + LENGTH, LENGTH + b"Content-Length: 3\r\n", LENGTH + b"Host: y\r\n",
+                       LENGTH + b"Idempotency-Key: a\r\nIdempotency-Key: b\r\n",
+                       LENGTH + b"Content-Type: application/json\r\n"):
+            self.refused(HEAD + fields + b"\r\n" + BODY, 400, "malformed")
+        for length in b"-1", b"+3", b"3, 3", b"0x10", b"3 3", b"":
+            answer = self.one(HEAD + b"Content-Length: " + length + b"\r\n\r\n" + BODY)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer[:200])
+        self.assertEqual(self.issued(), before)
+
+    def test_hosts(self):
+        without = (HEAD + LENGTH + b"\r\n" + BODY).replace(b"Host: x\r\n", b"")
+        self.refused(without, 400, "malformed")
+        self.refused(without.replace(b"HTTP/1.1", b"HTTP/1.0"), 400, "malformed")
+
+    def test_fields(self):
+        self.refused(HEAD + LENGTH + b"X-A: a\x01b\r\n\r\n" + BODY, 400, "malformed")
+        self.refused(HEAD + LENGTH + b"X(A: a\r\n\r\n" + BODY, 400, "malformed")
+
+    def test_large_bodies(self):
+        for length in 16385, 1 << 20, 1 << 40, 999999999999999999:
+            self.refused(HEAD + b"Content-Length: %d\r\n\r\n" % length, 413, "body_too_large")
+        self.refused(HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000000, 413)
+        octets = BODY + b" " * (16384 - len(BODY))
+        whole = HEAD + b"Content-Length: 16384\r\nConnection: close\r\n\r\n" + octets
+        self.assertTrue(self.one(whole).startswith(b"HTTP/1.1 201 "))
+
+    def test_large_headers(self):
+        self.refused(HEAD + LENGTH + b"X-A: y\r\n" * 70 + b"\r\n" + BODY, 431, "headers_too_large")
+        self.refused(HEAD + LENGTH + b"X-A: " + b"y" * 17000 + b"\r\n\r\n" + BODY, 431,
+                     "headers_too_large")
+        self.refused(HEAD + LENGTH + b"X-A: " + b"y" * 60000 + b"\r\n\r\n" + BODY, 431)
+        self.refused(b"GET /" + b"a" * 60000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414)
+
+    def test_expectations(self):
+        self.refused(HEAD + LENGTH + b"Expect: 200-ok\r\n\r\n", 417, "expectation_failed")
+        with self.service.raw() as connection:
+            connection.sendall(HEAD + LENGTH + b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
+            self.assertTrue(connection.recv(1000).startswith(b"HTTP/1.1 100 "))
+            connection.sendall(BODY)
+            self.assertTrue(read_all(connection).startswith(b"HTTP/1.1 201 "))
+        answer = self.one(HEAD + b"Content-Length: 99999\r\nExpect: 100-continue\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer[:200])
+
+    def test_body_of_a_get(self):
+        self.refused(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 400,
+                     "malformed")
+
+    def test_versions(self):
+        for version in b"HTTP/0.9", b"HTTP/2.0", b"HTTP/9.9", b"HTP/1.1":
+            answer = self.one(b"GET /v1/whoami " + version + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+            self.assertFalse(answer.startswith(b"HTTP/1.1 200"), version)
+
+    def test_pipelining(self):
+        before = self.issued()
+        last = HEAD + LENGTH + b"Connection: close\r\n\r\n" + BODY
+        answer = self.one((HEAD + LENGTH + b"\r\n" + BODY) * 9 + last)
+        self.assertEqual(answer.count(b"HTTP/1.1 201 "), 10)
+        numbers = [int(n, 16) for n in re.findall(rb'"id":"([0-9a-f]{32})"', answer)]
+        self.assertEqual(numbers, list(range(before + 1, before + 11)))
+
+    def test_error_answers_tell_nothing(self):
+        answer = self.one(b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").lower()
+        for word in b"server:", b"libmicrohttpd", b"gnutls", b"dcsign/", b"/usr", b"pkcs":
+            self.assertNotIn(word, answer)
+
+
+class Slowness(Abuse):
+    """The request's deadline is 1.5 s here."""
+
+    def ends(self, connection, within, drip=None):
+        """The service closes the connection, though something may drip into it."""
+        begin = time.monotonic()
+        connection.settimeout(0.2)
+        while True:
+            self.assertLess(time.monotonic() - begin, within)
+            try:
+                if drip:
+                    connection.sendall(drip)
+                if connection.recv(1) == b"":
+                    break
+            except (TimeoutError, ssl.SSLWantReadError):
+                continue
+            except (ConnectionError, ssl.SSLError):
+                break
+        connection.close()
+        return time.monotonic() - begin
+
+    def test_silent_connection(self):
+        plain = socket.create_connection(("127.0.0.1", self.service.port))
+        self.assertGreater(self.ends(plain, 6), 4)
+
+    def test_dripped_handshake(self):
+        plain = socket.create_connection(("127.0.0.1", self.service.port))
+        plain.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        self.ends(plain, 6, b"\x00")
+
+    def test_dripped_header(self):
+        connection = self.service.raw()
+        connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nX-A: ")
+        self.assertGreater(self.ends(connection, 3, b"a"), 1)
+
+    def test_dripped_body(self):
+        connection = self.service.raw()
+        connection.sendall(HEAD + b"Content-Length: 9000\r\n\r\n")
+        self.assertGreater(self.ends(connection, 3, b" "), 1)
+
+    def test_answers_never_read(self):
+        connection = self.service.raw()
+        connection.settimeout(1)
+        begin = time.monotonic()
+        with self.assertRaises((ConnectionError, ssl.SSLError, TimeoutError)):
+            while time.monotonic() - begin < 12:
+                try:
+                    connection.sendall(b"GET /openapi.yaml HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+                except TimeoutError:
+                    time.sleep(0.2)
+        self.assertLess(time.monotonic() - begin, 12)
+        connection.close()
+
+    def test_closed_early(self):
+        self.service.tell("mode silent")
+        for _ in range(20):
+            connection = self.service.raw()
+            connection.sendall(HEAD + LENGTH + b"\r\n" + BODY)
+            connection.close()
+        self.service.tell("mode answer")
+
+
+class Crowds(Abuse):
+    def test_one_address(self):
+        self.service.tell("per_address 8")
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+        crowd = [socket.create_connection(("127.0.0.1", self.service.port)) for _ in range(8)]
+        begin = time.monotonic()
+        with self.assertRaises((ConnectionError, ssl.SSLError)):
+            self.service.raw()
+        self.assertLess(time.monotonic() - begin, 2)
+        self.service.tell("per_address 0")
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+        for plain in crowd:
+            plain.close()
+
+    def test_idle_strangers_cost_nothing(self):
+        crowd = [socket.create_connection(("127.0.0.1", self.service.port)) for _ in range(100)]
+        for plain in crowd[:50]:
+            plain.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        before = self.cpu()
+        begin = time.monotonic()
+        connection = self.service.connect()
+        self.assertEqual(ask(connection, "GET", "/v1/whoami")[0].status, 200)
+        connection.close()
+        self.assertLess(time.monotonic() - begin, 2)
+        time.sleep(2)
+        self.assertLess(self.cpu() - before, 0.5)
+        for plain in crowd:
+            plain.close()
+
+    def cpu(self):
+        """Seconds of CPU that dcsignd-api has used: the child of api_parent."""
+        parent = self.service.process.pid
+        with open("/proc/%d/task/%d/children" % (parent, parent)) as f:
+            child = int(f.read().split()[0])
+        with open("/proc/%d/stat" % child) as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_many_bad_requests(self):
+        """A flood of refusals leaves few lines in the log."""
+        before = len(self.service.log().splitlines())
+
+        def flood():
+            connection = self.service.connect("stranger")
+            for _ in range(200):
+                self.assertEqual(ask(connection, "GET", "/v1/keys")[0].status, 403)
+            connection.close()
+
+        threads = [threading.Thread(target=flood) for _ in range(4)]
+        begin = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        lines = [line for line in self.service.log().splitlines()[before:] if "unknown client" in line]
+        self.assertLessEqual(len(lines), time.monotonic() - begin + 2)
+        self.assertGreaterEqual(len(lines), 1)
+
+    def test_connection_per_request(self):
+        for _ in range(60):
+            connection = self.service.connect()
+            self.assertEqual(ask(connection, "GET", "/v1/whoami")[0].status, 200)
+            connection.close()
+        until = time.monotonic() + 5
+        while True:
+            monitor = http.client.HTTPConnection("127.0.0.1", self.service.monitor, timeout=5)
+            page = ask(monitor, "GET", "/metrics")[1].decode()
+            monitor.close()
+            open_now = int(re.search(r"(?m)^dcsign_connections (\d+)$", page).group(1))
+            if open_now <= 2:
+                break
+            self.assertLess(time.monotonic(), until, "%d connections stay open" % open_now)
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()
