@@ -3,20 +3,19 @@
 #include "https.h"
 
 #include <arpa/inet.h>
-#include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "framing.h"
 #include "log.h"
 #include "metrics.h"
+#include "session.h"
 
 #define POOL_MAX 32768 /* octets that libmicrohttpd keeps for a connection */
 
@@ -35,64 +34,23 @@ struct client_connection {
 	struct https *https;
 	struct MHD_Connection *mhd;
 
-	gnutls_session_t session;  /* NULL without TLS */
-	struct snapshot *snapshot; /* whose credentials the session has; a reference */
-	bool verified;		   /* the handshake has seen a good client certificate */
-	bool refused;		   /* a newer configuration does not accept it any more */
-	unsigned last_message;	   /* of the handshake, from the peer */
-	struct refusal why;	   /* of a refused handshake */
-	struct peer peer;
+	struct session session;
 
 	bool busy; /* the exchange below is under way */
 	enum stage stage;
 	struct exchange x;
 };
 
-/* --- TLS --- */
+/* --- connections --- */
 
-static struct tls *tls_of(const struct client_connection *c)
+static void on_verified(struct session *s)
 {
-	return c->snapshot->tls[c->https->listen];
-}
+	struct client_connection *c =
+		(struct client_connection *)(void *)((char *)s -
+						     offsetof(struct client_connection, session));
 
-static int verify(gnutls_session_t session)
-{
-	struct client_connection *c = gnutls_session_get_ptr(session);
-
-	if (tls_verify_peer(tls_of(c), session, time(NULL), &c->peer, &c->why) != ERR_OK)
-		return GNUTLS_E_CERTIFICATE_ERROR;
-	c->verified = true;
 	connections_deadline(
 		c->https->service->connections, &c->entry, monotonic_ms() + HTTPS_IDLE_MS);
-	return 0;
-}
-
-static int note_message(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
-	const gnutls_datum_t *message)
-{
-	struct client_connection *c = gnutls_session_get_ptr(session);
-
-	(void)when;
-	(void)message;
-	if (incoming)
-		c->last_message = type;
-	return 0;
-}
-
-/* libmicrohttpd itself has no certificate: a session that did not get ours can't be used. */
-static int no_certificate(gnutls_session_t session, const gnutls_datum_t *ca, int count,
-	const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain,
-	unsigned *chain_len, gnutls_privkey_t *key)
-{
-	(void)session;
-	(void)ca;
-	(void)count;
-	(void)algorithms;
-	(void)algorithm_count;
-	*chain = NULL;
-	*chain_len = 0;
-	*key = NULL;
-	return -1;
 }
 
 static bool begin_tls(struct client_connection *c)
@@ -100,71 +58,14 @@ static bool begin_tls(struct client_connection *c)
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 
-	c->session = info != NULL ? info->tls_session : NULL;
-	c->snapshot = snapshot_current();
-	if (c->session == NULL || c->snapshot == NULL ||
-		tls_attach(tls_of(c), c->session) != ERR_OK)
-		return false;
-	c->last_message = UINT32_MAX;
-	gnutls_session_set_ptr(c->session, c);
-	gnutls_session_set_verify_function(c->session, verify);
-	gnutls_handshake_set_hook_function(
-		c->session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE, note_message);
-	return true;
+	c->session.on_verified = on_verified;
+	return info != NULL && session_begin(&c->session, info->tls_session, c->https->listen);
 }
-
-static void log_refused_handshake(const struct client_connection *c)
-{
-	static struct log_gate gate = {.per_second = 1};
-	const char *reason = c->why.detail;
-	uint64_t left_out;
-
-	metrics_handshake_refused();
-	if (c->why.err == ERR_OK && c->last_message == UINT32_MAX)
-		reason = "no TLS ClientHello that can be read";
-	else if (c->why.err == ERR_OK && c->last_message == GNUTLS_HANDSHAKE_CERTIFICATE_PKT)
-		reason = "no client certificate, or one that can't be read";
-	else if (c->why.err == ERR_OK)
-		reason = "ended by the client or no TLS 1.3 parameters in common";
-	if (log_gate_open(&gate, monotonic_ms(), &left_out))
-		LOG(LOG_LEVEL_WARNING, "handshake refused", LS("peer", c->peer.address),
-			LS("reason", reason), LN("left_out", left_out));
-}
-
-/*
- * Identity belongs to the connection, rights do not: with each new configuration the certificate is
- * verified again against its CAs and CRLs, and time is looked at in every request.
- */
-static bool still_accepted(struct client_connection *c, struct refusal *why)
-{
-	int64_t now = time(NULL);
-
-	if (c->session == NULL)
-		return true;
-	if (c->snapshot != c->x.snapshot && !c->refused) {
-		struct snapshot *old = c->snapshot;
-
-		c->snapshot = snapshot_ref(c->x.snapshot);
-		c->refused = tls_attach(tls_of(c), c->session) != ERR_OK ||
-			     tls_verify_peer(tls_of(c), c->session, now, NULL, why) != ERR_OK;
-		snapshot_unref(old);
-	}
-	if (!c->refused && c->peer.x509.not_after >= now && tls_crl_next_update(tls_of(c)) > now)
-		return true;
-	if (why->err == ERR_OK)
-		(void)refuse(why, ERR_UNKNOWN_CLIENT, "",
-			"the client certificate has expired, was refused before, or can't be "
-			"checked "
-			"against a current revocation list");
-	return false;
-}
-
-/* --- connections --- */
 
 static void set_address(struct client_connection *c, const struct sockaddr *address)
 {
 	char text[INET6_ADDRSTRLEN] = "?";
-	struct peer *peer = &c->peer;
+	struct peer *peer = &c->session.peer;
 
 	if (address != NULL && address->sa_family == AF_INET) {
 		const struct sockaddr_in *a = (const struct sockaddr_in *)(const void *)address;
@@ -189,7 +90,7 @@ static bool begin_unix(struct client_connection *c, int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
 		return false;
-	c->peer.uid = who.uid;
+	c->session.peer.uid = who.uid;
 	return true;
 }
 
@@ -208,6 +109,7 @@ static void open_connection(struct https *h, struct MHD_Connection *mhd, void **
 	}
 	c->https = h;
 	c->mhd = mhd;
+	c->session.plain = h->kind != HTTPS_TLS;
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	address = info != NULL ? info->client_addr : NULL;
 	set_address(c, address);
@@ -237,11 +139,10 @@ static void close_connection(void **context)
 	if (c == NULL)
 		return;
 	connections_close(c->https->service->connections, &c->entry);
-	if (c->https->kind == HTTPS_TLS && !c->verified)
-		log_refused_handshake(c);
+	if (c->https->kind == HTTPS_TLS && !c->session.verified)
+		session_log_refused(&c->session);
 	end_exchange(c);
-	peer_free(&c->peer);
-	snapshot_unref(c->snapshot);
+	session_end(&c->session);
 	free(c);
 }
 
@@ -322,7 +223,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
 	h->service->in_progress++;
 	c->stage = STAGE_HEAD;
 	x->service = h->service;
-	x->peer = h->kind == HTTPS_MONITOR ? NULL : &c->peer;
+	x->peer = h->kind == HTTPS_MONITOR ? NULL : &c->session.peer;
 	x->body = (struct buf)BUF_INIT(REQUEST_MAX);
 	x->hold = hold;
 	x->resume = resume;
@@ -411,7 +312,7 @@ static enum MHD_Result take_head(
 	else if (framing_end(&framing, method, version) != ERR_OK)
 		routes_refuse(
 			x, framing.refusal.err, framing.refusal.field, framing.refusal.detail);
-	else if (!still_accepted(c, &why))
+	else if (!session_accepted(&c->session, x->snapshot, &why))
 		routes_refuse(x, why.err, "", why.detail);
 	else if (routes_head(x)) {
 		c->stage = STAGE_BODY;
@@ -477,7 +378,7 @@ static struct MHD_Daemon *start_daemon(struct https *h, const struct https_optio
 	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME |
 			 MHD_USE_ERROR_LOG;
 	struct MHD_OptionItem tls[] = {
-		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)no_certificate},
+		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)session_no_certificate},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
 		{MHD_OPTION_END, 0, NULL}};
 	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};

@@ -10,11 +10,13 @@ api_libapi_a_SOURCES = \
 	api/limits.c api/limits.h \
 	api/request.c api/request.h \
 	api/link.c api/link.h \
-	api/signer.c api/signer.h \
+	api/signer.c api/signer_turn.c api/signer.h api/signer_private.h \
 	api/reply.c api/reply.h \
 	api/metrics.c api/metrics.h \
 	api/monitor.c api/monitor.h \
 	api/routes.c api/routes.h \
+	api/pages.c api/pages.h \
+	api/session.c api/session.h \
 	api/framing.c api/framing.h \
 	api/https.c api/https.h
 
@@ -28,7 +30,7 @@ dcsignd_api_LDADD = api/libapi.a src/libdcsign.a $(API_LIBS)
 
 # openapi.yaml is served from memory.
 EXTRA_DIST += api/openapi.yaml
-api/libapi_a-routes.$(OBJEXT): api/openapi_yaml.inc
+api/libapi_a-pages.$(OBJEXT): api/openapi_yaml.inc
 CLEANFILES += api/openapi_yaml.inc
 api/openapi_yaml.inc: api/openapi.yaml
 	$(AM_V_GEN)$(MKDIR_P) api && od -An -v -tx1 $(srcdir)/api/openapi.yaml | \

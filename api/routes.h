@@ -66,6 +66,8 @@ bool routes_run(struct exchange *x);
 void routes_done(struct exchange *x);
 void routes_free(struct exchange *x);
 
+/* A refusal as the answer; returns true. detail "": the code says it all. */
+bool routes_problem(struct exchange *x, enum err err, const char *field, const char *detail);
 /* The form of the request was refused before routes saw it. */
 void routes_refuse(struct exchange *x, enum err err, const char *field, const char *detail);
 

@@ -1,0 +1,247 @@
+#include "pages.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "metrics.h"
+#include "monitor.h"
+
+static const uint8_t openapi[] = {
+#include "openapi_yaml.inc"
+};
+
+static void refuse_request(struct exchange *x, const struct refusal *why)
+{
+	reply_problem(&x->reply, why, x->id);
+}
+
+static struct exchange *exchange_of(struct signer_call *call)
+{
+	return (struct exchange *)(void *)((char *)call - offsetof(struct exchange, call));
+}
+
+/* --- POST /v1/keys/{key}/credentials --- */
+
+/* A refusal that is a decision about the request, and not trouble of the service. */
+static bool is_decision(enum err err)
+{
+	unsigned status = err_status(err);
+
+	return err == ERR_OK || status == 409 || status == 422 || status == 429;
+}
+
+/* The chain of the certificate that issued; a newer one is perhaps in a newer configuration. */
+static void reply_grant(struct exchange *x, const struct msg_grant *grant)
+{
+	const struct chain *chain = snapshot_chain(x->snapshot, x->key, grant->certificate_sha256);
+	bool raw = x->header.accept != NULL &&
+		   strcasecmp(x->header.accept, "application/octet-stream") == 0;
+	struct snapshot *newer = NULL;
+	const struct config_key *key;
+
+	if (chain == NULL && (newer = snapshot_current()) != NULL) {
+		key = config_key(newer->config, x->key->name);
+		if (key != NULL)
+			chain = snapshot_chain(newer, key, grant->certificate_sha256);
+	}
+	reply_credential(&x->reply, grant, x->key->name, chain, raw);
+	snapshot_unref(newer);
+}
+
+static void issue_done(struct signer_call *call)
+{
+	struct exchange *x = exchange_of(call);
+	const struct msg_grant *grant = call->grant;
+
+	if (call->refusal.err != ERR_OK)
+		refuse_request(x, &call->refusal);
+	else if (x->dry_run && is_decision(grant->refusal.err))
+		reply_decision(&x->reply, grant, x->key->name);
+	else if (grant->refusal.err != ERR_OK)
+		refuse_request(x, &grant->refusal);
+	else
+		reply_grant(x, grant);
+	x->resume(x);
+}
+
+bool page_issue(struct exchange *x)
+{
+	struct signer_issue issue = {.request = x->id,
+		.client = x->client->name,
+		.peer = x->peer,
+		.dry_run = x->dry_run,
+		.item = &x->request.item};
+	struct refusal why;
+
+	if (request_parse(&x->request, x->key->name, x->header.idempotency_key, x->body.octets,
+		    x->body.len, &why) != ERR_OK) {
+		refuse_request(x, &why);
+		return true;
+	}
+	x->call.done = issue_done;
+	x->call.deadline = x->deadline;
+	x->hold(x);
+	if (signer_issue(x->service->signer, x->key->token, &issue, &x->call, &why) != ERR_OK) {
+		refuse_request(x, &why);
+		x->resume(x);
+	}
+	return false;
+}
+
+/* --- GET /v1/keys, /v1/keys/{key}, /v1/whoami: with counts from the ledger --- */
+
+static void fill_view(const struct exchange *x, struct key_view *view, const struct config_key *key)
+{
+	const struct snapshot *s = x->snapshot;
+
+	view->key = key;
+	config_effective_policy(&view->policy, s->config, key, x->client);
+	signer_key(x->service->signer, key->token, key->name, &view->state);
+	view->chain = snapshot_chain(
+		s, key, view->state.has_certificate ? view->state.certificate_sha256 : NULL);
+}
+
+static void reply_views(struct exchange *x)
+{
+	if (x->key != NULL)
+		reply_key(&x->reply, &x->view[0]);
+	else
+		reply_keys(&x->reply, x->view, x->view_count);
+}
+
+static void next_live(struct exchange *x);
+
+static void live_done(struct signer_call *call)
+{
+	struct exchange *x = exchange_of(call);
+	struct key_view *view = &x->view[x->view_next++];
+
+	view->has_live = call->refusal.err == ERR_OK;
+	if (view->has_live)
+		view->live = call->read->live;
+	next_live(x);
+}
+
+/* One question after the other; without an answer the count stays unknown (null). */
+static void next_live(struct exchange *x)
+{
+	x->call.done = live_done;
+	x->call.deadline = x->deadline;
+	for (; x->view_next < x->view_count; x->view_next++)
+		if (signer_live(x->service->signer, x->view[x->view_next].key->name,
+			    x->client->name, &x->call, NULL) == ERR_OK)
+			return;
+	reply_views(x);
+	x->resume(x);
+}
+
+bool page_keys(struct exchange *x)
+{
+	size_t count = x->key != NULL ? 1 : x->client->key_count;
+
+	x->view = calloc(count + 1, sizeof(*x->view));
+	if (x->view == NULL)
+		return routes_problem(x, ERR_NOMEM, "", "");
+	for (size_t i = 0; i < count; i++) {
+		const struct config_key *key =
+			x->key != NULL ? x->key
+				       : config_key(x->snapshot->config, x->client->keys[i]);
+
+		if (key != NULL)
+			fill_view(x, &x->view[x->view_count++], key);
+	}
+	x->hold(x);
+	next_live(x);
+	return false;
+}
+
+static void reply_client(struct exchange *x, bool has_live, uint64_t live)
+{
+	struct whoami who = {.client = x->client,
+		.peer = x->peer,
+		.rate_left = rates_left(x->service->rates, x->client, monotonic_ms()),
+		.has_live = has_live,
+		.live = live};
+
+	reply_whoami(&x->reply, &who);
+	x->resume(x);
+}
+
+static void whoami_done(struct signer_call *call)
+{
+	bool known = call->refusal.err == ERR_OK;
+
+	reply_client(exchange_of(call), known, known ? call->read->live : 0);
+}
+
+bool page_whoami(struct exchange *x)
+{
+	x->call.done = whoami_done;
+	x->call.deadline = x->deadline;
+	x->hold(x);
+	if (signer_live(x->service->signer, "", x->client->name, &x->call, NULL) != ERR_OK)
+		reply_client(x, false, 0);
+	return false;
+}
+
+/* --- what is answered at once --- */
+
+bool page_certificate(struct exchange *x)
+{
+	const char *none_match = x->header.if_none_match;
+	struct signer_key state;
+	const struct chain *chain;
+
+	signer_key(x->service->signer, x->key->token, x->key->name, &state);
+	chain = snapshot_chain(
+		x->snapshot, x->key, state.has_certificate ? state.certificate_sha256 : NULL);
+	if (chain == NULL)
+		return routes_problem(x, ERR_KEY_UNAVAILABLE, "",
+			"it is not known yet which of the key's certificates issues");
+	reply_octets(&x->reply, "application/pem-certificate-chain", chain->pem, chain->pem_len,
+		chain->etag);
+	if (none_match != NULL &&
+		(strcmp(none_match, "*") == 0 || strstr(none_match, chain->etag) != NULL)) {
+		buf_reset(&x->reply.body);
+		x->reply.status = 304;
+	}
+	return true;
+}
+
+bool page_openapi(struct exchange *x)
+{
+	reply_octets(&x->reply, "application/yaml", openapi, sizeof(openapi), "");
+	return true;
+}
+
+bool page_healthz(struct exchange *x)
+{
+	reply_octets(&x->reply, "text/plain; charset=utf-8", "ok\n", 3, "");
+	return true;
+}
+
+bool page_readyz(struct exchange *x)
+{
+	const char *query = strchr(x->target, '?');
+	const char *key = query != NULL ? query + strlen("?key=") : NULL;
+
+	if (!monitor_ready(&x->reply, x->snapshot, x->service->signer, key))
+		return routes_problem(x, ERR_NO_KEY, "key", "there is no key of this name");
+	return true;
+}
+
+bool page_metrics(struct exchange *x)
+{
+	struct buf page = BUF_INIT(REPLY_MAX);
+
+	metrics_write(&page, x->snapshot, x->service->signer, x->service->connections);
+	if (page.err == ERR_OK)
+		reply_octets(&x->reply, "text/plain; version=0.0.4; charset=utf-8", page.octets,
+			page.len, "");
+	else
+		(void)routes_problem(x, page.err, "", "");
+	buf_free(&page);
+	return true;
+}
