@@ -68,14 +68,14 @@ static enum err take_snapshot(struct api *api, struct snapshot *s, struct refusa
 static enum err reload(struct api *api, struct config *config, const struct child_secrets *secrets,
 	struct refusal *why)
 {
-	struct snapshot *old = snapshot_current(), *new = NULL;
+	struct snapshot *old = snapshot_current(), *fresh = NULL;
 	enum err err = same_listeners(config, old->config, why);
 
 	snapshot_unref(old);
 	if (err == ERR_OK)
-		err = check(&new, config, secrets, why);
-	if (err == ERR_OK && (err = take_snapshot(api, new, why)) != ERR_OK)
-		snapshot_unref(new);
+		err = check(&fresh, config, secrets, why);
+	if (err == ERR_OK && (err = take_snapshot(api, fresh, why)) != ERR_OK)
+		snapshot_unref(fresh);
 	return err;
 }
 

@@ -4,8 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "https.h"
-
 static void bad(struct framing *f, enum err err, const char *field, const char *detail)
 {
 	if (f->refusal.err == ERR_OK)
@@ -94,7 +92,7 @@ void framing_field(
 		value = "";
 		value_len = 0;
 	}
-	if (++f->fields > HTTPS_FIELDS_MAX)
+	if (++f->fields > FRAMING_FIELDS_MAX)
 		bad(f, ERR_HEADERS, "", "at most 64 header fields are taken");
 	if (!is_token(name, name_len) || !is_value(value, value_len))
 		bad(f, ERR_MALFORMED, "", "a header field has characters that it can't have");

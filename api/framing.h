@@ -7,6 +7,9 @@
 
 #include "routes.h"
 
+#define FRAMING_FIELDS_MAX 64	 /* header fields */
+#define FRAMING_HEADER_MAX 16384 /* octets of the header */
+
 struct framing {
 	struct header *header; /* gets the fields that are looked at */
 	unsigned fields, hosts, lengths;

@@ -307,7 +307,7 @@ static enum MHD_Result take_head(
 	x->method = method;
 	framing_init(&framing, &x->header);
 	(void)MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, on_field, &framing);
-	if (info == NULL || info->header_size > HTTPS_HEADER_MAX)
+	if (info == NULL || info->header_size > FRAMING_HEADER_MAX)
 		routes_refuse(x, ERR_HEADERS, "", "at most 16384 octets of header are taken");
 	else if (framing_end(&framing, method, version) != ERR_OK)
 		routes_refuse(

@@ -10,8 +10,6 @@
 #define HTTPS_HANDSHAKE_MS 5000	 /* from the connection to a verified client certificate */
 #define HTTPS_IDLE_MS	   60000 /* from there, or from an answer, to the next request line */
 #define HTTPS_ANSWER_MS	   5000	 /* to take an answer */
-#define HTTPS_FIELDS_MAX   64	 /* header fields */
-#define HTTPS_HEADER_MAX   16384 /* octets of the header */
 
 enum https_kind { HTTPS_TLS, HTTPS_UNIX, HTTPS_MONITOR };
 

@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#define ROUNDING 1e-6 /* of a sum of fractions that should be whole */
+
 int64_t monotonic_ms(void)
 {
 	struct timespec t;
@@ -33,11 +35,11 @@ enum err limits_descriptors(unsigned connections, struct refusal *why)
 		connections, (unsigned long)need, (unsigned long)limit.rlim_max);
 }
 
-/* A bucket holds level thousandths of requests at time `at`. */
+/* A bucket holds so many requests at time `at`. */
 struct bucket {
 	char name[NAME_SIZE];
 	uint32_t count, seconds;
-	int64_t level;
+	double level;
 	int64_t at;
 };
 
@@ -79,28 +81,29 @@ static struct bucket *find(const struct rates *r, const char *name)
 
 enum err rates_configure(struct rates *r, const struct config *config)
 {
-	struct bucket *new = calloc(config->client_count + 1, sizeof(*new)), *old;
+	struct bucket *fresh = calloc(config->client_count + 1, sizeof(*fresh)), *old;
 	int64_t now = monotonic_ms();
 
-	if (new == NULL)
+	if (fresh == NULL)
 		return ERR_NOMEM;
 	pthread_mutex_lock(&r->lock);
 	for (size_t i = 0; i < config->client_count; i++) {
 		const struct config_client *client = &config->client[i];
 
-		memcpy(new[i].name, client->name, NAME_SIZE);
-		new[i].count = client->rate_count;
-		new[i].seconds = client->rate_seconds;
+		memcpy(fresh[i].name, client->name, NAME_SIZE);
+		fresh[i].count = client->rate_count;
+		fresh[i].seconds = client->rate_seconds;
 		old = find(r, client->name);
-		if (old != NULL && old->count == new[i].count && old->seconds == new[i].seconds) {
-			new[i] = *old;
+		if (old != NULL && old->count == fresh[i].count &&
+			old->seconds == fresh[i].seconds) {
+			fresh[i] = *old;
 			continue;
 		}
-		new[i].level = (int64_t) new[i].count * 1000;
-		new[i].at = now;
+		fresh[i].level = fresh[i].count;
+		fresh[i].at = now;
 	}
 	free(r->bucket);
-	r->bucket = new;
+	r->bucket = fresh;
 	r->count = config->client_count;
 	pthread_mutex_unlock(&r->lock);
 	return ERR_OK;
@@ -108,21 +111,12 @@ enum err rates_configure(struct rates *r, const struct config *config)
 
 static void fill(struct bucket *b, int64_t now)
 {
-	int64_t full = (int64_t)b->count * 1000, passed = now - b->at;
-
-	if (passed <= 0)
+	if (now <= b->at)
 		return;
-	if (passed >= (int64_t)b->seconds * 1000) {
-		b->level = full;
-		b->at = now;
-		return;
-	}
-	int64_t more = passed * b->count / b->seconds;
-
-	if (more == 0)
-		return;
-	b->level = b->level + more > full ? full : b->level + more;
-	b->at += (more * b->seconds + b->count - 1) / b->count;
+	b->level += (double)(now - b->at) * b->count / (b->seconds * 1000.0);
+	if (b->level > b->count)
+		b->level = b->count;
+	b->at = now;
 }
 
 static struct bucket *limited(struct rates *r, const struct config_client *client)
@@ -142,15 +136,13 @@ enum err rates_take(
 	b = limited(r, client);
 	if (b != NULL) {
 		fill(b, now);
-		if (b->level >= 1000) {
-			b->level -= 1000;
+		if (b->level >= 1 - ROUNDING) {
+			b->level -= 1;
 		} else {
-			int64_t wait_ms =
-				((1000 - b->level) * b->seconds + b->count - 1) / b->count;
-
 			err = refuse(why, ERR_RATE, "", "this client may make %u requests in %u s",
 				b->count, b->seconds);
-			why->retry_after = (uint32_t)((wait_ms + 999) / 1000);
+			why->retry_after =
+				(uint32_t)((1 - b->level) * b->seconds / b->count + 1 - ROUNDING);
 		}
 	}
 	pthread_mutex_unlock(&r->lock);
@@ -166,7 +158,7 @@ uint32_t rates_left(struct rates *r, const struct config_client *client, int64_t
 	b = limited(r, client);
 	if (b != NULL) {
 		fill(b, now);
-		left = (uint32_t)(b->level / 1000);
+		left = (uint32_t)(b->level + ROUNDING);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return left;

@@ -1,9 +1,9 @@
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pem.h"
+#include "run_suite.h"
 
 static uint8_t octets[200];
 
@@ -93,24 +93,10 @@ START_TEST(refused)
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		ck_assert_msg(decode(texts[i], &out) == ERR_FORMAT, "text %zu", i);
 	ck_assert_int_eq(
-		decode("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", &out), ERR_OK);
+		decode("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", &out),
+		ERR_OK);
 	buf_free(&out);
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("pem");
-	TCase *t = tcase_create("pem");
-	SRunner *r = srunner_create(s);
-	int failed;
-
-	tcase_add_test(t, round_trip);
-	tcase_add_test(t, one_spelling);
-	tcase_add_test(t, refused);
-	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+RUN_SUITE("pem", round_trip, one_spelling, refused)

@@ -1,9 +1,9 @@
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy.h"
 #include "request.h"
+#include "run_suite.h"
 
 #define KEY "\"public_key\":\"AAEC\""
 
@@ -13,8 +13,7 @@ static struct refusal why;
 static enum err parse(const char *body)
 {
 	memset(&why, 0, sizeof why);
-	return request_parse(
-		&request, "www", NULL, (const uint8_t *)body, strlen(body), &why);
+	return request_parse(&request, "www", NULL, (const uint8_t *)body, strlen(body), &why);
 }
 
 START_TEST(everything)
@@ -23,8 +22,8 @@ START_TEST(everything)
 			   "\"role\":\"client\",\"lifetime\":3600,\"reference\":\"T-1\","
 			   "\"not_before\":\"2030-01-02T03:04:05Z\"}";
 
-	ck_assert_int_eq(request_parse(&request, "www", "k-1", (const uint8_t *)body, strlen(body),
-				 &why),
+	ck_assert_int_eq(
+		request_parse(&request, "www", "k-1", (const uint8_t *)body, strlen(body), &why),
 		ERR_OK);
 	ck_assert_str_eq(request.item.key, "www");
 	ck_assert_uint_eq(request.item.role, DC_CLIENT);
@@ -128,12 +127,15 @@ static const struct {
 
 START_TEST(refused)
 {
-	enum err err = parse(bad[_i].body);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		enum err err = parse(bad[i].body);
 
-	ck_assert_msg(err == bad[_i].err, "%s: %s", bad[_i].body, err_name(err));
-	ck_assert_msg(strcmp(why.field, bad[_i].field) == 0, "%s: field %s", bad[_i].body, why.field);
-	ck_assert_str_ne(why.detail, "");
-	request_free(&request);
+		ck_assert_msg(err == bad[i].err, "%s: %s", bad[i].body, err_name(err));
+		ck_assert_msg(strcmp(why.field, bad[i].field) == 0, "%s: field %s", bad[i].body,
+			why.field);
+		ck_assert_str_ne(why.detail, "");
+		request_free(&request);
+	}
 }
 END_TEST
 
@@ -192,21 +194,4 @@ START_TEST(idempotency)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("request");
-	TCase *t = tcase_create("request");
-	SRunner *r = srunner_create(s);
-	int failed;
-
-	tcase_add_test(t, everything);
-	tcase_add_test(t, least);
-	tcase_add_loop_test(t, refused, 0, sizeof bad / sizeof bad[0]);
-	tcase_add_test(t, sizes);
-	tcase_add_test(t, idempotency);
-	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
+RUN_SUITE("request", everything, least, refused, sizes, idempotency)

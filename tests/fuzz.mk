@@ -11,6 +11,7 @@ FUZZ_TARGETS += tests/fuzz_message tests/fuzz_config
 FUZZ_TARGETS += tests/fuzz_record
 # hsm
 # api
+FUZZ_TARGETS += tests/fuzz_request
 # client
 FUZZ_TARGETS += tests/fuzz_formats
 

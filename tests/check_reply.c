@@ -1,0 +1,148 @@
+#include <jansson.h>
+#include <string.h>
+
+#include "reply.h"
+#include "run_suite.h"
+
+static struct reply reply;
+
+static json_t *body(void)
+{
+	json_t *o = json_loadb(
+		(const char *)reply.body.octets, reply.body.len, JSON_REJECT_DUPLICATES, NULL);
+
+	ck_assert_ptr_nonnull(o);
+	return o;
+}
+
+static const char *text(const json_t *o, const char *member)
+{
+	const char *s = json_string_value(json_object_get(o, member));
+
+	return s != NULL ? s : "(none)";
+}
+
+START_TEST(problems)
+{
+	struct refusal why;
+	json_t *o;
+
+	reply_init(&reply);
+	for (int e = ERR_OK + 1; e < ERR_COUNT; e++) {
+		refuse(&why, (enum err)e, "lifetime", "at most %d \"s\"\n", 5);
+		reply_problem(&reply, &why, "0123");
+		ck_assert_uint_eq(reply.status, err_status((enum err)e));
+		ck_assert_str_eq(reply.content_type, "application/problem+json");
+		ck_assert_int_eq(reply.err, e);
+		o = body();
+		ck_assert_str_eq(text(o, "type"), "about:blank");
+		ck_assert_int_eq(json_integer_value(json_object_get(o, "status")), reply.status);
+		ck_assert_str_eq(text(o, "code"), err_name((enum err)e));
+		ck_assert_str_eq(text(o, "detail"), "at most 5 \"s\"\n");
+		ck_assert_str_eq(text(o, "field"), "lifetime");
+		ck_assert_str_eq(text(o, "request"), "0123");
+		if (reply.status != 500)
+			ck_assert_str_ne(text(o, "title"), "Internal Server Error");
+		ck_assert_uint_eq(reply.retry_after, reply.status == 503 ? 1 : 0);
+		json_decref(o);
+	}
+	refuse(&why, ERR_RATE, "", "%s", "");
+	why.retry_after = 17;
+	reply_problem(&reply, &why, "0123");
+	o = body();
+	ck_assert_uint_eq(reply.retry_after, 17);
+	ck_assert_str_eq(text(o, "detail"), err_text(ERR_RATE));
+	ck_assert_ptr_null(json_object_get(o, "field"));
+	json_decref(o);
+	reply_free(&reply);
+}
+END_TEST
+
+static struct msg_grant granted(void)
+{
+	struct msg_grant g = {.id = "00112233445566778899aabbccddeeff",
+		.role = DC_CLIENT,
+		.scheme = SCHEME_ED25519,
+		.algorithm = SCHEME_ECDSA_P384,
+		.dc = {(const uint8_t *)"\0\1\2\3", 4},
+		.not_before = 0,
+		.not_after = 1893553445,
+		.valid_time = UINT32_MAX,
+		.flags = GRANT_KEY_SHARED,
+		.chain = "n/main",
+		.idx = 1ull << 40};
+
+	memset(g.leaf_hash, 0xab, SHA256_SIZE);
+	return g;
+}
+
+START_TEST(credentials)
+{
+	struct msg_grant g = granted();
+	struct chain chain = {.pem = (char *)(uintptr_t) "PEM\n", .pem_len = 4};
+	json_t *o, *ledger;
+
+	reply_init(&reply);
+	reply_credential(&reply, &g, "www", &chain, false);
+	ck_assert_uint_eq(reply.status, 201);
+	ck_assert(!reply.replayed);
+	o = body();
+	ck_assert_uint_eq(json_object_size(o), 14);
+	ck_assert_str_eq(text(o, "credential"), "AAECAw==");
+	ck_assert_str_eq(text(o, "role"), "client");
+	ck_assert_str_eq(text(o, "algorithm"), "ed25519");
+	ck_assert_str_eq(text(o, "signature_algorithm"), "ecdsa_secp384r1_sha384");
+	ck_assert_str_eq(text(o, "not_before"), "1970-01-01T00:00:00Z");
+	ck_assert_str_eq(text(o, "not_after"), "2030-01-02T03:04:05Z");
+	ck_assert_str_eq(text(o, "chain"), "PEM\n");
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "valid_time")), UINT32_MAX);
+	ck_assert_str_eq(
+		json_string_value(json_array_get(json_object_get(o, "warnings"), 0)), "KEY-SHARED");
+	ledger = json_object_get(o, "ledger");
+	ck_assert_int_eq(json_integer_value(json_object_get(ledger, "index")), 1ll << 40);
+	ck_assert_uint_eq(strspn(text(ledger, "leaf_hash"), "ab"), 64);
+	ck_assert(json_is_null(json_object_get(ledger, "checkpoint")));
+	json_decref(o);
+
+	g.flags = GRANT_REPLAYED;
+	reply_credential(&reply, &g, "www", NULL, false);
+	ck_assert(reply.replayed);
+	o = body();
+	ck_assert(json_is_null(json_object_get(o, "chain")));
+	json_decref(o);
+
+	reply_credential(&reply, &g, "www", &chain, true);
+	ck_assert_str_eq(reply.content_type, "application/octet-stream");
+	ck_assert_uint_eq(reply.body.len, 4);
+	ck_assert_mem_eq(reply.body.octets, "\0\1\2\3", 4);
+	ck_assert(reply.replayed);
+	reply_free(&reply);
+}
+END_TEST
+
+START_TEST(decisions)
+{
+	struct msg_grant g = granted();
+	json_t *o;
+
+	reply_init(&reply);
+	reply_decision(&reply, &g, "www");
+	o = body();
+	ck_assert(json_is_true(json_object_get(o, "allowed")));
+	ck_assert_ptr_null(json_object_get(o, "credential"));
+	ck_assert_ptr_null(json_object_get(o, "id"));
+	ck_assert_str_eq(text(o, "not_after"), "2030-01-02T03:04:05Z");
+	json_decref(o);
+	refuse(&g.refusal, ERR_HELD, "", "%s", "by hand");
+	reply_decision(&reply, &g, "www");
+	ck_assert_uint_eq(reply.status, 200);
+	o = body();
+	ck_assert(json_is_false(json_object_get(o, "allowed")));
+	ck_assert_str_eq(text(o, "code"), "held");
+	ck_assert_str_eq(text(o, "detail"), "by hand");
+	json_decref(o);
+	reply_free(&reply);
+}
+END_TEST
+
+RUN_SUITE("reply", problems, credentials, decisions)

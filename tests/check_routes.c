@@ -1,0 +1,244 @@
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "routes.h"
+#include "run_suite.h"
+
+static char uri[] = "spiffe://x/edge", www[] = "www", pem_api[] = "api\n", pem_www[] = "www\n";
+static struct config_match match = {MATCH_URI, uri};
+static struct config_token token = {.name = "main"};
+static struct policy policy = {.name = "default"};
+static struct config_key keys[2];
+static char *client_keys[] = {www};
+static struct config_client client = {.name = "edge",
+	.match = &match,
+	.match_count = 1,
+	.may = RIGHT_ISSUE,
+	.keys = client_keys,
+	.key_count = 1};
+static struct config config = {.token = &token,
+	.token_count = 1,
+	.policy = &policy,
+	.policy_count = 1,
+	.key = keys,
+	.key_count = 2,
+	.client = &client,
+	.client_count = 1};
+static struct chain chains[2] = {{.pem = pem_api, .pem_len = 4, .etag = "\"1\""},
+	{.pem = pem_www, .pem_len = 4, .etag = "\"2\""}};
+static struct snapshot snapshot = {
+	.config = &config, .chain = chains, .chain_count = 2, .references = 1};
+static struct service service;
+static struct peer peer = {.has_certificate = true, .name_count = 1};
+static struct exchange x;
+static unsigned held, resumed;
+
+static void on_hold(struct exchange *exchange)
+{
+	ck_assert_ptr_eq(exchange, &x);
+	held++;
+}
+
+static void on_resume(struct exchange *exchange)
+{
+	ck_assert_ptr_eq(exchange, &x);
+	ck_assert_uint_eq(held, 1);
+	resumed++;
+}
+
+static void begin(const char *method, const char *target)
+{
+	static struct config_file file[2];
+
+	if (service.signer == NULL) {
+		service.signer = signer_new();
+		service.rates = rates_new();
+		service.connections = connections_new();
+		for (int i = 0; i < 2; i++) {
+			strcpy(keys[i].name, i == 0 ? "api" : "www");
+			strcpy(keys[i].token, "main");
+			strcpy(keys[i].policy, "default");
+			keys[i].certificate = &file[i];
+			keys[i].certificate_count = 1;
+		}
+		peer.name[0].kind = MATCH_URI;
+		peer.name[0].value = uri;
+	}
+	held = resumed = 0;
+	memset(&x, 0, sizeof x);
+	x.service = &service;
+	x.snapshot = &snapshot;
+	x.peer = &peer;
+	x.method = method;
+	snprintf(x.target, sizeof x.target, "%s", target);
+	x.started = monotonic_ms();
+	x.deadline = x.started + 1000;
+	x.body = (struct buf)BUF_INIT(REQUEST_MAX);
+	x.hold = on_hold;
+	x.resume = on_resume;
+	x.header.content_type = "application/json";
+	memcpy(x.id, "00112233445566778899aabbccddeeff", ID_SIZE);
+	reply_init(&x.reply);
+}
+
+static void done(void)
+{
+	routes_done(&x);
+	buf_free(&x.body);
+}
+
+static const struct {
+	const char *method, *target;
+	unsigned status; /* 0: goes on to the body */
+} heads[] = {
+	{"POST", "/v1/keys/www/credentials", 0},
+	{"POST", "/v1/keys/www/credentials?dry_run=true", 0},
+	{"POST", "/v1/keys/www/credentials?dry_run=false", 404},
+	{"POST", "/v1/keys/www/credentials?", 404},
+	{"POST", "/v1/keys/www/credentials/", 404},
+	{"POST", "/v1/keys/www%2fcredentials", 404},
+	{"POST", "/v1/keys//credentials", 404},
+	{"POST", "/v1/keys/api/credentials", 404},
+	{"POST", "/v1/keys/nobody/credentials", 404},
+	{"GET", "/v1/keys/www/credentials", 405},
+	{"post", "/v1/keys/www/credentials", 405},
+	{"GET", "/v1/keys", 0},
+	{"GET", "/v1/keys/www", 0},
+	{"GET", "/v1/keys/WWW", 404},
+	{"GET", "/v1/keys/api", 404},
+	{"HEAD", "/v1/keys", 405},
+	{"GET", "/v1/keys/www/certificate", 0},
+	{"GET", "/v1/whoami", 0},
+	{"GET", "/openapi.yaml", 0},
+	{"GET", "http://x/v1/whoami", 404},
+	{"GET", "*", 404},
+	{"GET", "", 404},
+	{"GET", "/metrics", 404},
+};
+
+START_TEST(targets)
+{
+	for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+		begin(heads[i].method, heads[i].target);
+		bool on = routes_head(&x);
+
+		ck_assert_msg(
+			on == (heads[i].status == 0) && (on || x.reply.status == heads[i].status),
+			"%s %s: %u", heads[i].method, heads[i].target, x.reply.status);
+		if (x.reply.status == 405)
+			ck_assert_ptr_nonnull(x.reply.allow);
+		done();
+	}
+}
+END_TEST
+
+static unsigned status_of(const char *method, const char *target)
+{
+	unsigned status;
+
+	begin(method, target);
+	status = routes_head(&x) ? 0 : x.reply.status;
+	done();
+	return status;
+}
+
+START_TEST(who_may)
+{
+	peer.name_count = 0;
+	ck_assert_uint_eq(status_of("GET", "/v1/whoami"), 403);
+	ck_assert_uint_eq(status_of("GET", "/nothing"), 403);
+	peer.name_count = 1;
+	client.may = RIGHT_READ;
+	ck_assert_uint_eq(status_of("POST", "/v1/keys/www/credentials"), 403);
+	ck_assert_uint_eq(status_of("POST", "/v1/keys/api/credentials"), 404);
+	ck_assert_uint_eq(status_of("GET", "/v1/keys/www"), 0);
+	client.may = RIGHT_ISSUE;
+	service.stopping = true;
+	ck_assert_uint_eq(status_of("GET", "/v1/whoami"), 503);
+	service.stopping = false;
+	ck_assert_uint_eq(status_of("GET", "/v1/whoami"), 0);
+}
+END_TEST
+
+START_TEST(monitor)
+{
+	begin("GET", "/healthz");
+	x.peer = NULL;
+	ck_assert(routes_head(&x) && routes_run(&x));
+	ck_assert_uint_eq(x.reply.status, 200);
+	done();
+	begin("GET", "/v1/whoami");
+	x.peer = NULL;
+	ck_assert(!routes_head(&x));
+	ck_assert_uint_eq(x.reply.status, 404);
+	done();
+	begin("GET", "/readyz?key=nobody");
+	x.peer = NULL;
+	ck_assert(routes_head(&x) && routes_run(&x));
+	ck_assert_uint_eq(x.reply.status, 404);
+	done();
+	begin("GET", "/readyz?key=www");
+	x.peer = NULL;
+	ck_assert(routes_head(&x) && routes_run(&x));
+	ck_assert_uint_eq(x.reply.status, 503);
+	done();
+}
+END_TEST
+
+/* Whatever stands behind it: an answer that is not there at once comes with exactly one resume. */
+START_TEST(nobody_to_ask)
+{
+	begin("POST", "/v1/keys/www/credentials");
+	ck_assert(routes_head(&x));
+	buf_text(&x.body, "{\"public_key\":\"AAEC\"}");
+	ck_assert(!routes_run(&x));
+	ck_assert_uint_eq(resumed, 1);
+	ck_assert_uint_eq(x.reply.status, 503);
+	ck_assert_int_eq(x.reply.err, ERR_KEY_UNAVAILABLE);
+	done();
+
+	begin("POST", "/v1/keys/www/credentials");
+	ck_assert(routes_head(&x));
+	ck_assert(routes_run(&x)); /* no body */
+	ck_assert_uint_eq(held, 0);
+	ck_assert_uint_eq(x.reply.status, 400);
+	done();
+
+	begin("GET", "/v1/keys");
+	ck_assert(routes_head(&x) && !routes_run(&x));
+	ck_assert_uint_eq(resumed, 1);
+	ck_assert_uint_eq(x.reply.status, 200);
+	done();
+
+	begin("GET", "/v1/whoami");
+	ck_assert(routes_head(&x) && !routes_run(&x));
+	ck_assert_uint_eq(resumed, 1);
+	ck_assert_uint_eq(x.reply.status, 200);
+	done();
+}
+END_TEST
+
+START_TEST(certificate)
+{
+	begin("GET", "/v1/keys/www/certificate");
+	ck_assert(routes_head(&x) && routes_run(&x));
+	ck_assert_uint_eq(x.reply.status, 200);
+	ck_assert_mem_eq(x.reply.body.octets, "www\n", 4);
+	done();
+	begin("GET", "/v1/keys/www/certificate");
+	x.header.if_none_match = "\"1\", \"2\"";
+	ck_assert(routes_head(&x) && routes_run(&x));
+	ck_assert_uint_eq(x.reply.status, 304);
+	ck_assert_uint_eq(x.reply.body.len, 0);
+	done();
+	keys[1].certificate_count = 2; /* which of them issues is not known without the hsm */
+	begin("GET", "/v1/keys/www/certificate");
+	ck_assert(routes_head(&x) && routes_run(&x));
+	ck_assert_uint_eq(x.reply.status, 503);
+	keys[1].certificate_count = 1;
+	done();
+}
+END_TEST
+
+RUN_SUITE("routes", targets, who_may, monitor, nobody_to_ask, certificate)
