@@ -51,4 +51,4 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "packages: installing$missing"
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing >/dev/null

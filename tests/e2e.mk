@@ -1,1 +1,17 @@
-# tests of e2e
+# End-to-end tests: the programs of the build tree, over mTLS, against a SoftHSM token of their own.
+E2E_TESTS += \
+	tests/e2e_config.sh \
+	tests/e2e_issue.sh \
+	tests/e2e_kill.sh \
+	tests/e2e_readme.sh \
+	tests/e2e_sighup.sh \
+	tests/e2e_spy.sh \
+	tests/e2e_start.sh
+EXTRA_DIST += tests/lib.sh \
+	tests/e2e_config.sh \
+	tests/e2e_issue.sh \
+	tests/e2e_kill.sh \
+	tests/e2e_readme.sh \
+	tests/e2e_sighup.sh \
+	tests/e2e_spy.sh \
+	tests/e2e_start.sh
