@@ -303,11 +303,11 @@ issue() {
 	heading "A delegated credential"
 	say "   dcsign request makes a new P-256 key here, sends a PKCS#10 request that proves that we"
 	say "   have it, and checks what comes back:"
-	run dcsign request --new-key ecdsa_secp256r1_sha256 --lifetime 12h -o "$dir/dc"
+	run dcsign request --new-key ecdsa_secp256r1_sha256 --lifetime 12h -o "$dir/dc/set"
 	say "   dcsign inspect shows what is in it:"
-	run dcsign inspect "$dir/dc/credential.dc" --certificate "$dir/pki/www.pem"
+	run dcsign inspect "$dir/dc/set/credential.dc" --certificate "$dir/pki/www.pem"
 	say "   dcsign verify judges it as a TLS client would:"
-	run dcsign verify --certificate "$dir/pki/www.pem" "$dir/dc/credential.dc"
+	run dcsign verify --certificate "$dir/pki/www.pem" "$dir/dc/set/credential.dc"
 }
 
 handshake() {
@@ -315,7 +315,7 @@ handshake() {
 	say "   The server is BoringSSL with the credential and its key, without the certificate's key."
 	say "   The client is NSS (the TLS of Firefox): tstclnt -B."
 	run bash "$top/tests/interop/handshake.sh" --chain "$dir/pki/chain.pem" \
-		--dc "$dir/dc/credential.dc" --key "$dir/dc/key.pem" --name localhost \
+		--dc "$dir/dc/set/credential.dc" --key "$dir/dc/set/key.pem" --name localhost \
 		--server "$dir/build/tests/interop/dc_server" ||
 		fail "the handshake did not use the delegated credential"
 }
@@ -331,26 +331,18 @@ refusal() {
 	grep -qi "$code" "$dir/output" || fail "refused, but not with $code"
 }
 
-# ask JSON: POSTs it as the client; fails when the service refuses.
-ask() {
-	curl -sS --fail-with-body --cacert "$DCSIGN_CA" --cert "$DCSIGN_CERT" --key "$DCSIGN_KEY" \
-		-H 'Content-Type: application/json' -d "$1" "$DCSIGN_URL/v1/keys/www/credentials" &&
-		echo || { echo; return 1; }
-}
-
 refusals() {
 	heading "Four requests that are refused"
 	mkdir "$dir/dc/refused"
 	openssl genpkey -quiet -algorithm ed448 -out "$dir/dc/refused/ed448.key"
 	openssl pkey -in "$dir/dc/refused/ed448.key" -pubout -out "$dir/dc/refused/ed448.pem"
 	ahead=$(date -u -d '+2 days' +%Y-%m-%dT%H:%M:%SZ)
-	spki=$(openssl pkey -in "$dir/dc/key.pem" -pubout -outform DER | base64 -w0)
 	refusal "A lifetime over the policy's 24 hours" lifetime_too_long \
-		dcsign request --new-key ecdsa_secp256r1_sha256 --lifetime 48h -o "$dir/dc/refused"
-	refusal "A start in two days (POST with curl, to show the whole answer)" start_too_far_ahead \
-		ask "{\"public_key\":\"$spki\",\"not_before\":\"$ahead\"}"
+		dcsign request --new-key ecdsa_secp256r1_sha256 --lifetime 48h -o "$dir/dc/refused/set"
+	refusal "A start in two days" start_too_far_ahead dcsign request \
+		--new-key ecdsa_secp256r1_sha256 --not-before "$ahead" -o "$dir/dc/refused/set"
 	refusal "An algorithm that the policy does not name, Ed448" algorithm_not_allowed \
-		dcsign request --public-key "$dir/dc/refused/ed448.pem" -o "$dir/dc/refused"
+		dcsign request --public-key "$dir/dc/refused/ed448.pem" -o "$dir/dc/refused/set"
 	refusal "A client without a certificate: TLS ends before any HTTP" certificate \
 		curl -sS --cacert "$DCSIGN_CA" "$DCSIGN_URL/v1/whoami"
 }
