@@ -71,7 +71,7 @@ stop_service() {
 }
 
 verify_ledger() {
-	"$1/prefix/bin/dcsign" ledger verify --ledger "sqlite:$1/state/ledger/ledger.db"
+	"$1/prefix/bin/dcsign" ledger verify --ledger "sqlite:$1/state/ledger.db"
 }
 
 stop_kept() {
@@ -186,7 +186,6 @@ make_pki() {
 }
 
 write_configuration() {
-	mkdir -p "$dir/state"
 	if [ -n "$separate" ]; then
 		users="users {
 	api    = \"$uid_api\"
@@ -194,20 +193,16 @@ write_configuration() {
 	ledger = \"$uid_ledger\"
 }"
 		demo_token_close "$dir/hsm" "$uid_hsm"
-		chmod 711 "$dir/state"
-		mkdir -p "$dir/state/ledger"
-		chown "$uid_ledger:$uid_ledger" "$dir/state/ledger"
 	else
 		users="single_user = yes"
 		demo_token_close "$dir/hsm"
-		mkdir -p "$dir/state/ledger"
 	fi
 	cat >"$dir/etc/dcsignd.conf" <<END
 node    = demo
 origin  = "demo.dcsign.example"
 state   = "$dir/state"
 monitor = "127.0.0.1:$port_monitor"
-ledger  = "sqlite:$dir/state/ledger/ledger.db"
+ledger  = "sqlite:$dir/state/ledger.db"
 require_clock_sync = no                 # this may be a container: nobody tells it about NTP
 $users
 listen "127.0.0.1:$port" {
@@ -261,7 +256,7 @@ DCSIGN_AUDITOR_CERT='$dir/pki/auditor.pem'
 DCSIGN_AUDITOR_KEY='$dir/pki/auditor.key'
 DCSIGN_DELEGATION_KEY='www'
 DCSIGN_CHAIN='$dir/pki/chain.pem'
-DCSIGN_LEDGER='sqlite:$dir/state/ledger/ledger.db'
+DCSIGN_LEDGER='sqlite:$dir/state/ledger.db'
 DCSIGN_CONFIG='$dir/etc/dcsignd.conf'
 DCSIGN_PID='$pid'
 PATH='$dir/prefix/bin:$dir/prefix/sbin:'"\$PATH"

@@ -101,7 +101,7 @@ for n in $(seq 8); do
 done
 [ "$(records ISSUED)" -ge $released ] || fail "$released credentials released, $(records ISSUED) ISSUED"
 [ "$(records STOP)" = 1 ] || fail "no STOP record"
-[ "$(ls "$WORK/state/ledger" | grep -cE -- '-(wal|shm)$')" = 0 ] || fail "the ledger is more than one file"
+[ "$(ls "$WORK/state" | grep -cE -- '-(wal|shm)$')" = 0 ] || fail "the ledger is more than one file"
 note "drained in $took ms, $((released - 1)) of 8 answered with a credential"
 
 note "and again on the same ledger"

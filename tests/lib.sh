@@ -90,8 +90,8 @@ e2e_begin() {
 	trap e2e_end EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
-	mkdir "$WORK/hsm" "$WORK/pki" "$WORK/etc" "$WORK/state" "$WORK/out"
-	chmod 711 "$WORK/hsm" "$WORK/state"
+	mkdir "$WORK/hsm" "$WORK/pki" "$WORK/etc" "$WORK/out"
+	chmod 711 "$WORK/hsm"
 	SEPARATE=
 	if [ "$(id -u)" = 0 ]; then
 		if demo_reachable "$TOP_BUILDDIR" && demo_reachable "$WORK"; then
@@ -125,13 +125,10 @@ token_and_pki() {
 	make_key www384 p384
 	if [ -n "$SEPARATE" ]; then
 		demo_token_close "$WORK/hsm" "${E2E_UIDS[1]}"
-		mkdir "$WORK/state/ledger"
-		chown "${E2E_UIDS[2]}:${E2E_UIDS[2]}" "$WORK/state/ledger"
 	else
 		demo_token_close "$WORK/hsm"
-		mkdir "$WORK/state/ledger"
 	fi
-	LEDGER=sqlite:$WORK/state/ledger/ledger.db
+	LEDGER=sqlite:$WORK/state/ledger.db
 }
 
 config_defaults() {
