@@ -18,21 +18,35 @@ extendedKeyUsage=serverAuth,clientAuth
 subjectAltName=DNS:localhost
 1.3.6.1.4.1.44363.44=ASN1:NULL"
 
-# demo_ca FOLDER NAME: a certificate authority, NAME.pem and NAME.key.
-demo_ca() {
-	printf '%s\n' "$DEMO_CA_EXT" >"$1/$2.ext"
-	openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1/$2.key" &&
-		openssl req -new -key "$1/$2.key" -subj "/O=dcsign demo/CN=$2" -out "$1/$2.csr" &&
-		openssl x509 -req -in "$1/$2.csr" -signkey "$1/$2.key" -extfile "$1/$2.ext" -days 60 \
-			-out "$1/$2.pem" 2>/dev/null && rm "$1/$2.csr" "$1/$2.ext"
+# demo_x509 FOLDER NAME EXTENSIONS OPTION...: NAME.pem for NAME.csr. It begins a minute ago: a
+# credential may only be signed after its certificate's begin.
+demo_x509() {
+	demo_folder=$1 demo_name=$2
+	printf '[ca]\ndefault_ca = d\n[d]\ndatabase = %s/index\nnew_certs_dir = %s\nunique_subject = no\nrand_serial = yes
+default_md = sha256\npolicy = p\n[p]\norganizationName = optional\ncommonName = supplied\n[x]\n%s\n' \
+		"$1" "$1" "$3" >"$1/$2.cnf"
+	shift 3
+	: >>"$demo_folder/index"
+	openssl ca -batch -config "$demo_folder/$demo_name.cnf" -extensions x -notext \
+		-startdate "$(date -u -d '-1 minute' +%Y%m%d%H%M%SZ)" -in "$demo_folder/$demo_name.csr" \
+		-out "$demo_folder/$demo_name.pem" "$@" 2>"$demo_folder/openssl.log" || {
+		cat "$demo_folder/openssl.log" >&2
+		return 1
+	}
+	rm "$demo_folder/$demo_name.cnf" "$demo_folder/openssl.log" "$demo_folder"/[0-9A-F]*.pem
 }
 
-# demo_sign FOLDER CA NAME EXTENSIONS [DAYS]: NAME.pem for NAME.csr, by CA.
+# demo_ca FOLDER NAME: a certificate authority, NAME.pem and NAME.key.
+demo_ca() {
+	openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1/$2.key" &&
+		openssl req -new -key "$1/$2.key" -subj "/O=dcsign demo/CN=$2" -out "$1/$2.csr" &&
+		demo_x509 "$1" "$2" "$DEMO_CA_EXT" -selfsign -keyfile "$1/$2.key" -days 60 &&
+		rm "$1/$2.csr"
+}
+
+# demo_sign FOLDER CA NAME EXTENSIONS: NAME.pem for NAME.csr, by CA.
 demo_sign() {
-	printf '%s\n' "$4" >"$1/$3.ext"
-	openssl x509 -req -in "$1/$3.csr" -CA "$1/$2.pem" -CAkey "$1/$2.key" -extfile "$1/$3.ext" \
-		-set_serial "0x$(openssl rand -hex 15)" -days "${5:-30}" -out "$1/$3.pem" 2>/dev/null &&
-		rm "$1/$3.ext"
+	demo_x509 "$1" "$3" "$4" -cert "$1/$2.pem" -keyfile "$1/$2.key" -days 30
 }
 
 # demo_leaf FOLDER CA NAME EXTENSIONS: a key and its certificate by CA, NAME.pem and NAME.key.

@@ -338,8 +338,11 @@ refusals() {
 		--new-key ecdsa_secp256r1_sha256 --not-before "$ahead" -o "$dir/dc/refused/set"
 	refusal "An algorithm that the policy does not name, Ed448" algorithm_not_allowed \
 		dcsign request --public-key "$dir/dc/refused/ed448.pem" -o "$dir/dc/refused/set"
-	refusal "A client without a certificate: TLS ends before any HTTP" certificate \
+	refusal "A client without a certificate: TLS ends before any HTTP. curl says" curl \
 		curl -sS --cacert "$DCSIGN_CA" "$DCSIGN_URL/v1/whoami"
+	sleep 0.2
+	say "   and the service's log:"
+	run grep 'event="handshake refused"' "$dir/log" || fail "the service did not log that"
 }
 
 finish() {

@@ -267,6 +267,17 @@ bool token_stuck(const struct token *t, int64_t limit_ms)
 	return stuck > 0 && stuck >= (t->limit + 1) / 2;
 }
 
+/* Is any private key to be found? A token that went away has none. */
+static bool keys_there(struct token *t)
+{
+	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+	CK_ATTRIBUTE template = {CKA_CLASS, &class, sizeof class};
+	CK_OBJECT_HANDLE any;
+	CK_ULONG count;
+
+	return objects_find(t, &template, 1, &any, 1, &count, NULL) == ERR_OK && count > 0;
+}
+
 enum err token_probe(struct token *t, struct refusal *why)
 {
 	CK_TOKEN_INFO info;
@@ -275,8 +286,13 @@ enum err token_probe(struct token *t, struct refusal *why)
 	CK_RV rv;
 
 	keeper_lock(t);
-	/* C_GetSessionInfo alone says nothing about a token that went away */
+	/* C_GetSessionInfo alone says nothing about a token that went away. SoftHSM can't tell
+	 * about a token that it may only read any more once it is logged in, but can use it. */
 	rv = t->p11->C_GetTokenInfo(t->slot_id, &info);
+	if (rv == CKR_GENERAL_ERROR && keys_there(t)) {
+		info = t->info;
+		rv = CKR_OK;
+	}
 	if (rv == CKR_OK) {
 		call = "C_GetSessionInfo";
 		rv = t->p11->C_GetSessionInfo(t->keeper, &session);

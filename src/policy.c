@@ -153,7 +153,7 @@ static enum err check_certificate_time(int64_t begin, int64_t end, int64_t now, 
 static enum err check_kind(
 	const struct policy *p, const struct policy_ask *ask, struct refusal *why)
 {
-	char names[160];
+	char names[224];
 
 	if ((unsigned)ask->role > DC_CLIENT || (p->roles >> ask->role & 1) == 0)
 		return refuse(why, ERR_ROLE, "role", "policy %s allows: %s%s%s", p->name,
