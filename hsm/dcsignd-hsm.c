@@ -1,5 +1,4 @@
 /* dcsignd-hsm: the process that holds the delegation keys of one token. Started by dcsignd. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,12 +43,6 @@ static int check_only(struct config *config, uint64_t serial)
 		keyring_new(&keys, config, NULL, &why) != ERR_OK)
 		return configuration_refused(serial, &why);
 	keyring_unref(keys);
-	for (size_t i = 0; i < config->token_count; i++)
-		if (access(config->token[i].module, R_OK) != 0)
-			LOG(LOG_LEVEL_WARNING, "module can't be read",
-				LS("token", config->token[i].name),
-				LS("module", config->token[i].module),
-				LS("detail", strerror(errno)));
 	child_answer_config(serial, NULL);
 	return EXIT_DRAINED;
 }
