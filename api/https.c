@@ -358,6 +358,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
 
 /* --- start and stop --- */
 
+static void on_log(void *cls, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
 static void on_log(void *cls, const char *format, va_list ap)
 {
 	static struct log_gate gate = {.per_second = 1};
