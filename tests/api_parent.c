@@ -272,7 +272,7 @@ static void leaf_sha256(const char *name, uint8_t digest[SHA256_SIZE])
 {
 	static struct certificate chain[CERT_CHAIN_MAX];
 	struct config_file file = {0};
-	size_t n;
+	size_t n = 0;
 
 	if (!read_file(&file, name) ||
 		certificate_read_pem(chain, CERT_CHAIN_MAX, &n, file.octets, file.len) != ERR_OK)
