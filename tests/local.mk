@@ -17,6 +17,7 @@ include tests/ledger.mk
 include tests/hsm.mk
 include tests/api.mk
 include tests/client.mk
+include tests/faults.mk
 include tests/e2e.mk
 include tests/fuzz.mk
 

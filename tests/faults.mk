@@ -1,0 +1,23 @@
+# tests of faults: the fault module p11fault.so, and what reads its witness
+check_PROGRAMS += tests/faults/p11fault.so tests/check_p11fault
+UNIT_TESTS += tests/check_p11fault
+tests_faults_p11fault_so_SOURCES = \
+	tests/faults/p11fault.c tests/faults/p11fault.h tests/faults/p11functions.h \
+	tests/faults/p11rules.c \
+	tests/faults/p11actions.c \
+	tests/faults/p11damage.c \
+	tests/faults/p11foreign.c \
+	tests/faults/p11sessions.c \
+	tests/faults/p11witness.c
+# Without sanitizers: tools that are built without them load it, too. Never unloaded, as the module
+# that it wraps never is.
+tests_faults_p11fault_so_CFLAGS = -std=gnu11 $(PROJECT_CFLAGS) -fno-sanitize=all -fPIC -fvisibility=hidden \
+	$(P11KIT_CFLAGS) $(CRYPTO_CFLAGS)
+tests_faults_p11fault_so_LDFLAGS = -shared -Wl,-z,defs -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now
+tests_faults_p11fault_so_LDADD = $(CRYPTO_LIBS)
+
+tests_check_p11fault_SOURCES = tests/check_p11fault.c \
+	tests/faults/p11checks.h tests/faults/p11check_signature.c tests/faults/p11check_process.c \
+	tests/faults/p11rig.c tests/faults/p11rig.h
+tests_check_p11fault_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(P11KIT_CFLAGS)
+tests_check_p11fault_LDADD = $(CHECK_LIBS) $(CRYPTO_LIBS)
