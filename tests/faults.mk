@@ -21,3 +21,10 @@ tests_check_p11fault_SOURCES = tests/check_p11fault.c \
 	tests/faults/p11rig.c tests/faults/p11rig.h
 tests_check_p11fault_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(P11KIT_CFLAGS)
 tests_check_p11fault_LDADD = $(CHECK_LIBS) $(CRYPTO_LIBS)
+
+# The decision and the signed octets against an oracle in Python.
+check_PROGRAMS += tests/faults/decide
+tests_faults_decide_SOURCES = tests/faults/decide.c
+tests_faults_decide_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
+UNIT_TESTS += tests/faults/check_policy_oracle.py
+EXTRA_DIST += tests/faults/check_policy_oracle.py tests/faults/policy_oracle.py
