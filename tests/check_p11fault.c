@@ -1,9 +1,11 @@
 /* p11fault.so over SoftHSM: its rules, its witness, and what is done to calls. */
 #include <check.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "faults/p11checks.h"
@@ -350,6 +352,23 @@ START_TEST(changed_rules_hold_at_once)
 }
 END_TEST
 
+/* Where the clock of a file system is coarse, two writes leave the same times. */
+START_TEST(changed_rules_hold_though_the_file_looks_the_same)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s/rules", rig.dir);
+	rig_rules_in_place(&rig, "C_GetSessionInfo rv=0x30\n");
+	ck_assert_uint_eq(info(), 0x30);
+	ck_assert_int_eq(stat(path, &st), 0);
+	rig_rules_in_place(&rig, "C_GetSessionInfo rv=0x31\n");
+	struct timespec times[2] = {st.st_atim, st.st_mtim};
+	ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+	ck_assert_uint_eq(info(), 0x31);
+}
+END_TEST
+
 /* ---- sessions and login ---- */
 
 START_TEST(closeall_drops_the_sessions)
@@ -455,6 +474,7 @@ static Suite *of_calls(void)
 	tcase_add_test(t, pct_is_a_share);
 	tcase_add_test(t, all_rules_that_fit_apply_in_order);
 	tcase_add_test(t, changed_rules_hold_at_once);
+	tcase_add_test(t, changed_rules_hold_though_the_file_looks_the_same);
 	tcase_add_test(t, closeall_drops_the_sessions);
 	tcase_add_test(t, logout_drops_the_login);
 	tcase_add_test(t, sessions_are_capped);

@@ -103,6 +103,10 @@ def make_request(rng):
     both = mine.narrowed(theirs)
     begin, end = make_time(rng, now, both)
     ask = make_ask(rng, both, now, end)
+    if rng.random() < 0.1:  # at the ends of what valid_time can count, and of the certificate
+        expiry = po.decide(both, ask, begin, end, now).expiry
+        begin = in_int64(expiry - po.VALID_TIME_MOST + rng.choice((-1, 0, 1)))
+        end = rng.choice((end, in_int64(expiry + rng.choice((0, 1)))))
     octets = [rng.randbytes(rng.choice(lengths)) for lengths in ((1, 400, 900, 3000), (1, 44, 91, 2614), (1, 71, 256))]
     return mine, theirs, ask, begin, end, now, *octets, rng.choice(CODES)
 
