@@ -71,7 +71,8 @@ struct msg_hello_answer {
 	enum err err;
 	char chain[2 * NAME_SIZE + 8]; /* node/token, later node/token#2 */
 	uint64_t size;		       /* records */
-	int64_t last_time;	       /* member time of the last record; 0 when there is none */
+	int64_t last_time; /* member time of the last record that a writer of this chain sent (not
+			      of the ledger's own); 0 when there is none */
 	uint8_t root[SHA256_SIZE];
 };
 void msg_hello_answer_write(struct buf *out, const struct msg_hello_answer *m);
@@ -176,15 +177,18 @@ void msg_append_write(struct buf *out, const struct msg_append *m);
 enum err msg_append_read(struct msg_append *m, struct reader *r);
 
 struct msg_appended {
-	struct refusal refusal; /* ERR_OK: the record is durable as it was sent. Else for
-				   AUTHORISED: refused (a REFUSED record stands in its place,
-				   flushed later); for ISSUED: recorded as LATE */
-	uint64_t idx;
+	/* ERR_OK: the record is durable as it was sent. Else for AUTHORISED: refused (a REFUSED
+	 * record stands in its place); for ISSUED: recorded as LATE; for another outcome: its
+	 * attempt is not open, nothing was written; for all: ERR_LEDGER_UNAVAILABLE, nothing was
+	 * written. */
+	struct refusal refusal;
+	uint64_t idx; /* 0 for a REFUSED that was only counted (one of a flood) */
 	uint8_t leaf_hash[SHA256_SIZE];
 	uint8_t shared; /* AUTHORISED: another client holds a live DC for this SPKI */
-	struct octets replay_authorised,
-		replay_issued; /* ERR_OK or not: the released DC of this idempotency key, as records
-				  (record_encode); empty: none */
+	/* ERR_OK or not: the released DC of this idempotency key, as records (record_encode, with
+	 * chain and idx; idx and leaf_hash above are those of the ISSUED one); empty: none. With an
+	 * AUTHORISED and ERR_OK nothing was authorised: this is what to answer. */
+	struct octets replay_authorised, replay_issued;
 };
 struct msg_append_answer {
 	uint16_t count;

@@ -170,6 +170,25 @@ START_TEST(a_flood_of_refusals_is_counted)
 }
 END_TEST
 
+START_TEST(a_start_closes_what_is_open)
+{
+	struct refusal why = {0};
+
+	ck_assert_int_eq(bench_put(&b, &s[0].authorised), ERR_OK);
+	ck_assert_int_eq(bench_put(&b, &s[1].self_test), ERR_OK);
+	ledger_abandon(&b.ledger);
+	ck_assert_int_eq(ledger_open(&b.ledger, b.url, "sign1", b.now, &why), ERR_OK);
+	b.chain = b.ledger.chains;
+	ck_assert_int_eq(bench_size(&b), 4);
+	ck_assert(says(2, "\"type\":\"UNKNOWN\""));
+	ck_assert(says(2, "\"attempt\":1,"));
+	ck_assert(says(2, s[0].id));
+	ck_assert(says(3, "\"type\":\"UNKNOWN\""));
+	ck_assert(!says(3, "\"attempt\""));
+	ck_assert(says(3, s[1].id));
+}
+END_TEST
+
 static const char *const damages[][2] = {
 	{"UPDATE records SET leaf_hash = zeroblob(32) WHERE idx = 2000", "record 2000"},
 	{"UPDATE records SET record = replace(record, 'ms\":1', 'ms\":3') WHERE idx = 1900",
@@ -362,6 +381,7 @@ START_TEST(outcomes_fit_on_a_full_disk)
 		more.id = octets_text(id);
 		size = bench_size(&b);
 		e = bench_put(&b, &more);
+		ck_assert(e || b.ledger.reserve); /* the reserve is for outcomes */
 	}
 	ck_assert_int_eq(e, ERR_LEDGER_UNAVAILABLE);
 	ck_assert(!b.ledger.reserve);
@@ -403,6 +423,7 @@ int main(void)
 	tcase_add_test(c, chains_do_not_mix);
 	tcase_add_test(c, the_time_of_the_chain_is_its_writers);
 	tcase_add_test(c, a_flood_of_refusals_is_counted);
+	tcase_add_test(c, a_start_closes_what_is_open);
 	tcase_add_loop_test(
 		c, a_damaged_tail_stops_the_start, 0, (int)(sizeof(damages) / sizeof(damages[0])));
 	tcase_add_test(c, a_rewritten_tail_does_not_fit_the_edge);
