@@ -37,8 +37,8 @@ struct append {
 	struct link *link; /* NULL: none */
 	struct waiter *waiters;
 	uint64_t serial, number;
-	char chain[2 * NAME_SIZE + 8];
-	uint8_t inbox[MSG_MAX]; /* main thread's */
+	struct msg_hello_answer hello; /* of the last append_open */
+	uint8_t inbox[MSG_MAX];	       /* main thread's */
 };
 
 struct append *append_new(void)
@@ -216,6 +216,18 @@ static void waiter_wait(struct append *a, struct waiter *w)
 	pthread_mutex_unlock(&a->lock);
 }
 
+/* HELLO was answered on this channel, but START and CONFIG were not taken. */
+static bool greeted(struct append *a, struct msg_hello_answer *answer)
+{
+	bool yes;
+
+	pthread_mutex_lock(&a->lock);
+	yes = a->link != NULL && a->link->stage == GREETED;
+	*answer = a->hello;
+	pthread_mutex_unlock(&a->lock);
+	return yes;
+}
+
 enum err append_open(
 	struct append *a, const char *token, struct msg_hello_answer *answer, struct refusal *why)
 {
@@ -227,6 +239,8 @@ enum err append_open(
 	struct reader body;
 	enum err e;
 
+	if (link == NULL && greeted(a, answer))
+		return ERR_OK;
 	if (link == NULL)
 		return unavailable(why);
 	strncpy(hello.name, token, sizeof hello.name - 1);
@@ -246,7 +260,7 @@ enum err append_open(
 	if (answer->err != ERR_OK)
 		return refuse(why, answer->err, "", "the ledger does not open the chain");
 	pthread_mutex_lock(&a->lock);
-	memcpy(a->chain, answer->chain, sizeof a->chain);
+	a->hello = *answer;
 	pthread_mutex_unlock(&a->lock);
 	link_advance(a, &w, GREETED);
 	return ERR_OK;
@@ -265,7 +279,7 @@ uint64_t append_generation(struct append *a)
 void append_chain(struct append *a, char chain[2 * NAME_SIZE + 8])
 {
 	pthread_mutex_lock(&a->lock);
-	memcpy(chain, a->chain, sizeof a->chain);
+	memcpy(chain, a->hello.chain, sizeof a->hello.chain);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -340,6 +354,7 @@ static enum err append_all(struct append *a, enum stage stage, const struct appe
 {
 	struct waiter *waiters = calloc(count, sizeof *waiters);
 	uint16_t *sizes = calloc(count, sizeof *sizes);
+	const struct refusal *refused = NULL;
 	size_t sent = 0, done = 0;
 	enum err e = waiters == NULL || sizes == NULL ? ERR_NOMEM : ERR_OK;
 
@@ -360,10 +375,15 @@ static enum err append_all(struct append *a, enum stage stage, const struct appe
 		else
 			free(waiters[i].octets);
 	}
-	if (e == ERR_OK && stage == GREETED)
+	for (size_t i = 0; stage == GREETED && e == ERR_OK && i < out->count; i++)
+		if (out->item[i].refusal.err != ERR_OK)
+			refused = &out->item[i].refusal;
+	if (e == ERR_OK && stage == GREETED && refused == NULL)
 		link_advance(a, &waiters[0], OPEN);
 	free(waiters);
 	free(sizes);
+	if (refused != NULL)
+		return refuse(why, refused->err, "", "%s", refused->detail);
 	return e == ERR_OK ? ERR_OK : unavailable(why);
 }
 

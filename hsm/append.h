@@ -48,7 +48,8 @@ struct append_answers {
  */
 enum err append_records(struct append *a, const struct append_item *items, size_t count,
 	struct append_answers *out, struct refusal *why);
-/* The same for START and CONFIG after append_open; opens the channel for everybody. */
+/* The same for START and CONFIG after append_open; opens the channel for everybody when all were
+ * taken, else gives the refusal. */
 enum err append_first(struct append *a, const struct append_item *items, size_t count,
 	struct append_answers *out, struct refusal *why);
 void append_answers_free(struct append_answers *out);

@@ -52,14 +52,6 @@ static enum err encode_config(struct buf *out, const struct config *c)
 	return record_encode(out, &r);
 }
 
-static enum err all_taken(const struct append_answers *answers)
-{
-	for (size_t i = 0; i < answers->count; i++)
-		if (answers->item[i].refusal.err != ERR_OK)
-			return answers->item[i].refusal.err;
-	return ERR_OK;
-}
-
 /* HELLO, then START and CONFIG in one message: from then on everybody may write. */
 static enum err ledger_open(struct keeper *k)
 {
@@ -85,8 +77,6 @@ static enum err ledger_open(struct keeper *k)
 		};
 
 		e = append_first(k->ledger, items, 2, answers, &why);
-		if (e == ERR_OK)
-			e = all_taken(answers);
 		append_answers_free(answers);
 	}
 	if (e == ERR_OK)

@@ -41,16 +41,23 @@ static size_t receive(int fd, struct msg_head *head, struct reader *body)
 	return len;
 }
 
-static void send_hello(int control, uint8_t role, int fd)
+static void send_hello_named(int control, uint8_t role, const char *name, int fd)
 {
 	struct msg_hello hello = {.role = role};
 	struct buf out = BUF_INIT(MSG_MAX);
+
+	snprintf(hello.name, sizeof hello.name, "%s", name);
 
 	msg_begin(&out, MSG_HELLO, 1);
 	msg_hello_write(&out, &hello);
 	ck_assert_int_eq(channel_send(control, &out, &fd, 1, 1000), ERR_OK);
 	close(fd);
 	buf_free(&out);
+}
+
+static void send_hello(int control, uint8_t role, int fd)
+{
+	send_hello_named(control, role, "", fd);
 }
 
 static int sealed(const struct buf *bundle)
@@ -90,7 +97,7 @@ static enum err send_config(int control, const struct buf *bundle, const char *p
 /* pkcs11-spy, and SoftHSM with Ed25519 keys, leak by themselves: then leaks are not looked for. */
 static bool leaky;
 
-static void spawn(struct process *p, const char *argument)
+static void spawn_program(struct process *p, const char *name, const char *argument)
 {
 	char program[512], conf[256], spy[256] = "PKCS11SPY=" FIXTURE_MODULE, out[256];
 	char leaks[] = "ASAN_OPTIONS=detect_leaks=0";
@@ -98,13 +105,18 @@ static void spawn(struct process *p, const char *argument)
 	struct child_spec spec = {
 		.program = program, .argument = argument, .environment = environment};
 
-	snprintf(program, sizeof program, "%s/hsm/dcsignd-hsm", getenv("TOP_BUILDDIR"));
+	snprintf(program, sizeof program, "%s/%s", getenv("TOP_BUILDDIR"), name);
 	snprintf(conf, sizeof conf, "SOFTHSM2_CONF=%s", getenv("SOFTHSM2_CONF"));
 	snprintf(out, sizeof out, "PKCS11SPY_OUTPUT=%.*s/spy",
 		(int)(strrchr(getenv("SOFTHSM2_CONF"), '/') - getenv("SOFTHSM2_CONF")),
 		getenv("SOFTHSM2_CONF"));
 	memset(p, 0, sizeof *p);
 	ck_assert_int_eq(child_spawn(&spec, &p->pid, &p->control), ERR_OK);
+}
+
+static void spawn(struct process *p, const char *argument)
+{
+	spawn_program(p, "hsm/dcsignd-hsm", argument);
 }
 
 /* The births that PROCESSES.md tells, up to the process's own "I serve". */
@@ -571,6 +583,82 @@ START_TEST(token_lost_while_serving)
 }
 END_TEST
 
+/* With dcsignd-ledger itself, which judges every record; then its verifier reads them. */
+START_TEST(with_the_real_ledger)
+{
+	struct process p, l;
+	struct msg_config m = {.count = 1, .label = {"bundle"}};
+	struct buf out = BUF_INIT(MSG_MAX);
+	struct msg_head head;
+	struct reader body;
+	char id[ID_SIZE], pin[256];
+	int ends[2], fd;
+
+	if (!prepare(FIXTURE_MODULE, false))
+		return;
+	spawn_program(&l, "src/ledger/dcsignd-ledger", NULL);
+	fd = sealed(&bundle);
+	msg_begin(&out, MSG_CONFIG, 1);
+	msg_config_write(&out, &m);
+	ck_assert_int_eq(channel_send(l.control, &out, &fd, 1, 1000), ERR_OK);
+	close(fd);
+	buf_free(&out);
+	for (int i = 0; i < 2; i++) /* the answer, and that it serves */
+		ck_assert_uint_gt(receive(l.control, &head, &body), 0);
+	ck_assert_uint_eq(head.type, MSG_STATE);
+	snprintf(pin, sizeof pin, "%s/pin", token.folder);
+	spawn(&p, "main");
+	ck_assert_int_eq(send_config(p.control, &bundle, pin), ERR_OK);
+	ck_assert_int_eq(channel_pair(ends), ERR_OK);
+	send_hello(p.control, ROLE_LEDGER, ends[0]);
+	send_hello_named(l.control, ROLE_HSM, "main", ends[1]);
+	ck_assert_int_eq(channel_pair(ends), ERR_OK);
+	p.api = ends[0];
+	send_hello(p.control, ROLE_API, ends[1]);
+	ck_assert_uint_gt(receive(p.control, &head, &body), 0);
+	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
+	ck_assert_int_eq(state_of(&p, "weak", ERR_KEY_WEAK), ERR_KEY_WEAK);
+
+	fixture_issue(&ask, "www", &spki, 100);
+	ask.item[7].term_value = 10 * 86400;
+	send_issue(&p, 1);
+	take_answer(&p, 1);
+	for (uint16_t i = 0; i < 100; i++)
+		if (i == 7)
+			ck_assert_int_eq(answer.grant[i].refusal.err, ERR_LIFETIME_LONG);
+		else
+			verify_grant(&answer.grant[i], &pem[0], DC_SERVER);
+	ask.count = 1;
+	snprintf(ask.item[0].idempotency, IDEMPOTENCY_SIZE, "deploy-1");
+	send_issue(&p, 2);
+	take_answer(&p, 2);
+	verify_grant(&answer.grant[0], &pem[0], DC_SERVER);
+	ck_assert_uint_eq(answer.grant[0].flags, 0);
+	memcpy(id, answer.grant[0].id, ID_SIZE);
+	uint64_t idx = answer.grant[0].idx;
+	send_issue(&p, 3);
+	take_answer(&p, 3);
+	verify_grant(&answer.grant[0], &pem[0], DC_SERVER);
+	ck_assert_uint_eq(answer.grant[0].flags, GRANT_REPLAYED);
+	ck_assert_str_eq(answer.grant[0].id, id);
+	ck_assert_uint_eq(answer.grant[0].idx, idx);
+	ck_assert_str_eq(answer.grant[0].chain, "node1/main");
+	ask.item[0].term_value = 1800;
+	send_issue(&p, 4);
+	take_answer(&p, 4);
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_IDEMPOTENCY_MISMATCH);
+
+	kill(p.pid, SIGTERM);
+	ck_assert_int_eq(wait_exit(&p), 0);
+	kill(l.pid, SIGTERM);
+	ck_assert_int_eq(wait_exit(&l), 0);
+	fixture_run("\"$TOP_BUILDDIR\"/src/ledger/dcsign-ledger verify --ledger "
+		    "sqlite:%s/state/ledger.db",
+		token.folder);
+	finish();
+}
+END_TEST
+
 START_TEST(ends_as_told)
 {
 	struct process p;
@@ -619,6 +707,7 @@ int main(void)
 	tcase_add_test(c, nothing_but_signatures);
 	tcase_add_test(c, configuration_changes);
 	tcase_add_test(c, token_lost_while_serving);
+	tcase_add_test(c, with_the_real_ledger);
 	tcase_add_test(c, ends_as_told);
 	suite_add_tcase(s, c);
 	signal(SIGPIPE, SIG_IGN);

@@ -151,7 +151,7 @@ struct config *fixture_config(const struct fixture_key *keys, size_t count, cons
 	struct config c = {.node = "node1",
 		.origin = text("test.example"),
 		.state = text(state),
-		.ledger = text("sqlite:/nowhere"),
+
 		.users = {text("0"), text("0"), text("0")},
 		.limits = {.max_lifetime = 604800,
 			.request_deadline_ms = 3000,
@@ -168,7 +168,11 @@ struct config *fixture_config(const struct fixture_key *keys, size_t count, cons
 		.client = client,
 		.client_count = 3};
 	struct buf octets = BUF_INIT(CONFIG_BUNDLE_MAX);
+	char ledger[512];
 	struct config *out;
+
+	snprintf(ledger, sizeof ledger, "sqlite:%s/ledger.db", state);
+	c.ledger = ledger;
 
 	policy_defaults(&policy);
 	snprintf(policy.name, NAME_SIZE, "default");
