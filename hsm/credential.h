@@ -48,6 +48,25 @@ struct batch {
 	struct msg_issue_answer *answer;
 };
 
+/* Memory, ids and the one clock reading; batch_end in any case. */
+enum err batch_begin(struct batch *b, const struct issuer *issuer, const struct msg_issue *ask,
+	struct deadline *deadline, struct refusal *why);
+void batch_end(struct batch *b);
+
+/* Records of one step, made durable together. */
+struct submission {
+	size_t count;
+	struct append_item item[MSG_ITEMS];
+	struct credential *of[MSG_ITEMS];
+	struct append_answers answers;
+	char chain[2 * NAME_SIZE + 8];
+};
+/* Adds c->record. */
+void submit(struct submission *s, struct credential *c);
+/* Makes them durable; s->answers tell of each. */
+enum err submission_send(struct batch *b, struct submission *s, struct refusal *why);
+void submission_free(struct submission *s);
+
 /* May this credential exist? Fills it up to STEP_DECIDED with the octets to be signed. */
 enum err decide(const struct batch *b, struct credential *c, struct refusal *why);
 

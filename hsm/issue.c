@@ -3,14 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-#include "counters.h"
 #include "credential.h"
-#include "identity.h"
 #include "sign.h"
-
-/* Octets that one grant takes in the answer beyond its credential: bounds the batch. */
-#define GRANT_OVERHEAD 1024
 
 static void refused(struct batch *b, struct credential *c, const struct refusal *why)
 {
@@ -18,42 +12,6 @@ static void refused(struct batch *b, struct credential *c, const struct refusal 
 	c->again = false;
 	c->grant->refusal = *why;
 	deadline_otherwise(b->deadline, (size_t)(c - b->item), why->err);
-}
-
-/* Records of one step, made durable together. */
-struct submission {
-	size_t count;
-	struct append_item item[MSG_ITEMS];
-	struct credential *of[MSG_ITEMS];
-	struct append_answers answers;
-	char chain[2 * NAME_SIZE + 8];
-};
-
-static void submit(struct submission *s, struct credential *c)
-{
-	s->of[s->count] = c;
-	s->item[s->count++] = (struct append_item){
-		.record = octets_of(c->record.octets, c->record.len),
-		.max_live_key = c->policy.max_live,
-		.max_live_client = c->client == NULL ? 0 : c->client->max_live,
-	};
-}
-
-static enum err submission_send(struct batch *b, struct submission *s, struct refusal *why)
-{
-	int64_t before = monotonic_ms();
-	enum err e = append_records(b->issuer->ledger, s->item, s->count, &s->answers, why);
-
-	append_chain(b->issuer->ledger, s->chain);
-	counter_add(COUNTER_LEDGER_US, (uint64_t)(monotonic_ms() - before) * 1000);
-	return e;
-}
-
-static void submission_free(struct submission *s)
-{
-	if (s != NULL)
-		append_answers_free(&s->answers);
-	free(s);
 }
 
 static void decide_all(struct batch *b)
@@ -249,61 +207,6 @@ static void record_refusals(struct batch *b)
 			append_post(b->issuer->ledger, &item, 1);
 		}
 	}
-}
-
-/* The answer must fit into one message: known before anything is signed. */
-static bool fits(const struct msg_issue *ask)
-{
-	size_t octets = 0;
-
-	for (uint16_t i = 0; i < ask->count; i++)
-		octets += ask->item[i].spki.len + GRANT_OVERHEAD;
-	return ask->count == 1 || octets <= MSG_MAX;
-}
-
-static enum err batch_begin(struct batch *b, const struct issuer *issuer,
-	const struct msg_issue *ask, struct deadline *deadline, struct refusal *why)
-{
-	enum err e = ERR_OK;
-
-	*b = (struct batch){
-		.issuer = issuer, .ask = ask, .deadline = deadline, .count = ask->count};
-	b->item = calloc(ask->count, sizeof *b->item);
-	b->answer = calloc(1, sizeof *b->answer);
-	if (b->item == NULL || b->answer == NULL)
-		return refuse(why, ERR_NOMEM, "", "%s", "");
-	if (!fits(ask))
-		return refuse(why, ERR_TOO_LARGE, "requests", "split the batch");
-	memcpy(b->answer->request, ask->request, sizeof ask->request);
-	b->answer->count = ask->count;
-	for (size_t i = 0; e == ERR_OK && i < b->count; i++) {
-		struct credential *c = &b->item[i];
-
-		c->ask = &ask->item[i];
-		c->grant = &b->answer->grant[i];
-		c->csr_spki = (struct buf)BUF_INIT(SPKI_MAX);
-		c->tbs = (struct buf)BUF_INIT(DC_TBS_MAX);
-		c->signature = (struct buf)BUF_INIT(TOKEN_SIGNATURE_MAX + 16);
-		c->dc = (struct buf)BUF_INIT(DC_MAX);
-		c->record = (struct buf)BUF_INIT(RECORD_MAX);
-		e = identity_new(c->id);
-	}
-	return e == ERR_OK ? clock_now(&b->now, why) : refuse(why, e, "", "%s", "");
-}
-
-static void batch_end(struct batch *b)
-{
-	for (size_t i = 0; b->item != NULL && i < b->count; i++) {
-		struct credential *c = &b->item[i];
-
-		buf_free(&c->csr_spki);
-		buf_free(&c->tbs);
-		buf_free(&c->signature);
-		buf_free(&c->dc);
-		buf_free(&c->record);
-	}
-	free(b->item);
-	free(b->answer);
 }
 
 static void grant_dry_run(struct batch *b)

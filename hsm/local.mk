@@ -19,6 +19,7 @@ hsm_libhsm_a_SOURCES = \
 	hsm/keyring_prove.c \
 	hsm/decide.c hsm/credential.h \
 	hsm/evidence.c \
+	hsm/batch.c \
 	hsm/issue.c hsm/issue.h \
 	hsm/queue.c hsm/queue.h hsm/line.h \
 	hsm/keeper.c hsm/keeper.h
