@@ -37,7 +37,7 @@ void fake_reset(void)
 	fake_token.type = KEY_EC_P256;
 }
 
-static struct fake_event *event(int what)
+static struct fake_event *event(enum fake_what what)
 {
 	struct fake_event *e = &fake_log.event[fake_log.count++];
 
@@ -180,7 +180,7 @@ void token_sign(struct token_session *s, const struct token_key *key, const stru
 
 /* ---- the ledger ---- */
 
-static void note(const struct append_item *item, int what)
+static void note(const struct append_item *item, enum fake_what what)
 {
 	struct fake_event *e = event(what);
 	struct record r;
