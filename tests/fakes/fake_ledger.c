@@ -39,7 +39,7 @@ static bool answer(struct fake_ledger *l, const struct msg_head *head, struct re
 
 	if (l->delay_ms > 0)
 		usleep((useconds_t)l->delay_ms * 1000);
-	msg_begin(&out, MSG_ANSWER(head->type), head->serial);
+	msg_begin(&out, (uint16_t)(head->type + 1), head->serial);
 	if (head->type == MSG_HELLO) {
 		struct msg_hello_answer hello = {.size = l->count};
 
