@@ -18,7 +18,7 @@ static enum err delegates(const struct certificate *c, struct refusal *why)
 			"%s has no DelegationUsage extension (1.3.6.1.4.1.44363.44): the authority "
 			"must issue one with it",
 			c->subject);
-	if (!c->has_key_usage || !c->digital_signature)
+	if (!c->digital_signature)
 		return refuse(why, ERR_CERT_KEY_USAGE, FIELD,
 			"%s needs a key usage extension with digitalSignature", c->subject);
 	return ERR_OK;

@@ -97,9 +97,8 @@ static const struct edwards {
 
 /*
  * On the curve x^2 = w / z with w = 1 - y^2 and z = a - d y^2. y is that of a point when w / z,
- * thus also w z, is a square. The points of low order have y = 0 or y = +-1, or double to y = 0,
- * which is to say y^2 = a x^2, y^2 z = a w. An encoding with y >= p or x = 0 is refused with them:
- * x = 0 is y = +-1.
+ * thus also w z, is a square. The points of low order have y = 0, or y = +-1 (then w, and with it
+ * the symbol of Kronecker, is 0), or double to y = 0, which is to say y^2 = a x^2, y^2 z = a w.
  */
 static enum err judge_edwards(const struct edwards *curve, BIGNUM *y, BN_CTX *ctx)
 {
@@ -116,7 +115,7 @@ static enum err judge_edwards(const struct edwards *curve, BIGNUM *y, BN_CTX *ct
 				    : BN_mod_sub(z, t, z, p, ctx)))
 		return ERR_CRYPTO;
 
-	if (BN_is_zero(y) || BN_is_zero(w) || BN_is_zero(z))
+	if (BN_is_zero(y))
 		return ERR_SPKI_INVALID;
 	if (!BN_mod_mul(t, w, z, p, ctx))
 		return ERR_CRYPTO;

@@ -279,6 +279,12 @@ def rsa_vectors(table):
     spki_bad(table, "rsa-n-padded", long_n)
     key = der.seq(der.integer(n), der.integer(65537))
     spki_bad(table, "rsa-trailing-in-key", der.seq(pss, der.bits(key + b"\0")))
+    wide = b"\x02\x83\0\x01\x01\0" + n.to_bytes(256, "big")
+    spki_bad(table, "rsa-n-three-length-octets", der.seq(pss, der.bits(der.seq(wide))))
+    e = b"\x02\x81\x03\x01\0\x01"
+    spki_bad(table, "rsa-e-long-length-81", der.seq(pss, der.bits(der.seq(der.integer(n), e))))
+    e = b"\x02\x82\0\x03\x01\0\x01"
+    spki_bad(table, "rsa-e-long-length-82", der.seq(pss, der.bits(der.seq(der.integer(n), e))))
     three = der.seq(der.integer(n), der.integer(65537), der.integer(1))
     spki_bad(table, "rsa-third-integer", der.seq(pss, der.bits(three)))
     spki_bad(table, "rsa-unused-bits", der.seq(pss, der.bits(key, 1)))
@@ -441,6 +447,9 @@ def make_certificates():
         made[label] = ca.issue(signer.spki, label)
         fact(table, label, made[label], signer)
     p256 = signers["p256"]
+    pss384 = keys.Signer("RSASSA-PSS", "cert pss", keys.pss_id("sha384", salt=48))
+    pss384.code = 0x080A
+    fact(table, "pss-sha384", ca.issue(pss384.spki, "pss-sha384"), pss384)
     cert = ca.issue(p256.spki, "sha1", algorithm=certs.RSA_SHA1)
     fact(table, "sha1", cert, p256, issuer="certificate_weak")
     fact(
@@ -661,6 +670,15 @@ def make_requests(old):
     )
     out.add("attribute", p256, request_info(p256.spki, attributes=attribute))
     bad = "proof_invalid"
+    challenge = der.tlv(0x0C, b"secret")
+    other = der.seq(der.oid("1.2.840.113549.1.9.7"), der.set_of(challenge))
+    both = sorted((attribute, other))
+    out.add("attributes", p256, request_info(p256.spki, attributes=both[0] + both[1]))
+    unsorted = request_info(p256.spki, attributes=both[1] + both[0])
+    out.add("attributes-unsorted", p256, unsorted, bad)
+    swap = lambda c: c.replace(both[0] + both[1], both[1] + both[0])
+    signed = request_info(p256.spki, attributes=both[0] + both[1])
+    out.add("attributes-swapped", p256, signed, bad, spoil=swap)
     out.add("trailing", p256, info, bad, spoil=lambda c: c + b"\0")
     out.add("cut", p256, info, bad, spoil=lambda c: c[:-1])
     out.add("flipped-signature", p256, info, bad, spoil=lambda c: c[:-1] + bytes([c[-1] ^ 1]))
