@@ -2,26 +2,12 @@
 
 #include <string.h>
 
-/* Canonical JSON as record.h describes it: members sorted by name, no spaces, shortest escapes. */
+#include "json.h"
+
+/* Canonical JSON: the members of each object are written in the order of their names. */
 static void put_string(struct buf *out, const char *s)
 {
-	static const char escapes[] = "\bb\ff\nn\rr\tt\"\"\\\\";
-
-	buf_u8(out, '"');
-	for (; *s != '\0'; s++) {
-		const char *e = NULL;
-
-		for (size_t i = 0; i < sizeof escapes - 1 && e == NULL; i += 2)
-			if (escapes[i] == *s)
-				e = &escapes[i + 1];
-		if (e != NULL)
-			buf_printf(out, "\\%c", *e);
-		else if ((unsigned char)*s < 0x20)
-			buf_printf(out, "\\u%04x", (unsigned)(unsigned char)*s);
-		else
-			buf_u8(out, (uint8_t)*s);
-	}
-	buf_u8(out, '"');
+	canon_text(out, &(struct octets){(const uint8_t *)s, strlen(s)});
 }
 
 static void member(struct buf *out, const char *name)

@@ -684,6 +684,7 @@ int main(void)
 #endif
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, births);
 	tcase_add_test(t, a_death);
 	tcase_add_test(t, back_off);
