@@ -149,6 +149,12 @@ START_TEST(unsound)
 	parsed->token[1] = parsed->token[0];
 	parsed->token[0] = t;
 	SOUND();
+	strcpy(parsed->client[0].name, "zzz"); /* clients: edge, other */
+	UNSOUND((void)0);
+	strcpy(parsed->client[0].name, "other");
+	UNSOUND((void)0); /* twice the same */
+	strcpy(parsed->client[0].name, "edge");
+	SOUND();
 	UNSOUND(strcpy(parsed->key[0].token, "absent"));
 	strcpy(parsed->key[0].token, "spare");
 	UNSOUND(strcpy(parsed->key[0].policy, "absent"));

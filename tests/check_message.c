@@ -434,6 +434,25 @@ START_TEST(writers_hold_the_limits)
 }
 END_TEST
 
+/* One item more than there is room for, although what lies behind the structure would do. */
+START_TEST(writers_stay_inside)
+{
+	struct msg_read_answer *m = calloc(2, sizeof *m);
+	struct buf out = BUF_INIT(MSG_MAX);
+
+	ck_assert_ptr_nonnull(m);
+	m->kind = READ_HEADS;
+	m->count = 64;
+	msg_read_answer_write(&out, m);
+	ck_assert_int_eq(out.err, ERR_OK);
+	m->count = 65;
+	msg_read_answer_write(&out, m);
+	ck_assert_int_eq(out.err, ERR_FORMAT);
+	buf_free(&out);
+	free(m);
+}
+END_TEST
+
 /* A label from a token may be anything: it must not end the process that shows it. */
 START_TEST(text_that_is_not_utf8)
 {
@@ -513,6 +532,7 @@ int main(void)
 	tcase_add_loop_test(t, every_damage, 0, (int)SAMPLES);
 	tcase_add_test(t, issue_members);
 	tcase_add_test(t, writers_hold_the_limits);
+	tcase_add_test(t, writers_stay_inside);
 	tcase_add_test(t, text_that_is_not_utf8);
 	tcase_add_test(t, head);
 	tcase_add_test(t, batch_fits);
