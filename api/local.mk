@@ -22,11 +22,11 @@ api_libapi_a_SOURCES = \
 
 API_LIBS = $(MHD_LIBS) $(GNUTLS_LIBS) $(JANSSON_LIBS) -lpthread
 
-pkglibexec_PROGRAMS += dcsignd-api
-dcsignd_api_SOURCES = api/dcsignd-api.c
-dcsignd_api_CPPFLAGS = $(api_libapi_a_CPPFLAGS)
-dcsignd_api_CFLAGS = $(api_libapi_a_CFLAGS)
-dcsignd_api_LDADD = api/libapi.a src/libdcsign.a $(API_LIBS)
+pkglibexec_PROGRAMS += api/dcsignd-api
+api_dcsignd_api_SOURCES = api/dcsignd-api.c
+api_dcsignd_api_CPPFLAGS = $(api_libapi_a_CPPFLAGS)
+api_dcsignd_api_CFLAGS = $(api_libapi_a_CFLAGS)
+api_dcsignd_api_LDADD = api/libapi.a src/libdcsign.a $(API_LIBS)
 
 # openapi.yaml is served from memory.
 EXTRA_DIST += api/openapi.yaml

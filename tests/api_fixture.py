@@ -28,7 +28,7 @@ except ImportError:
 
 BUILD = os.environ.get("TOP_BUILDDIR", ".")
 SOURCE = os.environ.get("TOP_SRCDIR", ".")
-API = os.path.join(BUILD, "dcsignd-api")
+API = os.path.join(BUILD, "api", "dcsignd-api")
 PARENT = os.path.join(BUILD, "tests", "api_parent")
 NOW = datetime.datetime.now(datetime.timezone.utc)
 DAY = datetime.timedelta(days=1)
