@@ -594,7 +594,7 @@ START_TEST(nothing_that_was_answered_is_lost)
 	for (size_t i = 0; i < count; i++) {
 		char member[64];
 
-		snprintf(member, sizeof(member), "\"id\":\"%s\"", answered[i]);
+		snprintf(member, sizeof(member), "\"id\":\"%.32s\"", answered[i]);
 		ck_assert_uint_eq(occurrences(text, member), 2);
 	}
 }
