@@ -1,7 +1,9 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "channel.h"
 #include "routes.h"
 #include "run_suite.h"
 
@@ -219,6 +221,60 @@ START_TEST(nobody_to_ask)
 }
 END_TEST
 
+/* Plays the hsm process: grants the ISSUE that waits on fd. */
+static void grant(int fd)
+{
+	static uint8_t in[MSG_MAX];
+	static struct msg_issue m;
+	static struct msg_issue_answer a;
+	struct buf out = BUF_INIT(MSG_MAX);
+	struct msg_head head;
+	struct reader body;
+	size_t len;
+
+	do {
+		ck_assert_int_eq(
+			channel_receive(fd, in, sizeof in, &len, NULL, NULL, 1000), ERR_OK);
+		ck_assert_int_eq(msg_open(&head, &body, in, len), ERR_OK);
+	} while (head.type != MSG_ISSUE);
+	ck_assert_int_eq(msg_issue_read(&m, &body), ERR_OK);
+	memcpy(a.request, m.request, ID_SIZE);
+	a.count = 1;
+	memset(a.grant[0].id, 'a', ID_SIZE - 1);
+	a.grant[0].dc.at = (const uint8_t *)"dc";
+	a.grant[0].dc.len = 2;
+	strcpy(a.grant[0].chain, "n/main");
+	msg_begin(&out, MSG_ISSUE + 1, head.serial);
+	msg_issue_answer_write(&out, &a);
+	ck_assert_int_eq(channel_send(fd, &out, NULL, 0, 1000), ERR_OK);
+	buf_free(&out);
+}
+
+START_TEST(granted)
+{
+	int ends[2];
+
+	begin("POST", "/v1/keys/www/credentials");
+	x.header.accept = "application/octet-stream";
+	ck_assert_int_eq(channel_pair(ends), ERR_OK);
+	ck_assert_int_eq(signer_connect(service.signer, ROLE_HSM, "main", ends[1]), ERR_OK);
+	signer_queue(service.signer, 10);
+	ck_assert(routes_head(&x));
+	buf_text(&x.body, "{\"public_key\":\"AAEC\"}");
+	ck_assert(!routes_run(&x));
+	ck_assert_uint_eq(held, 1);
+	ck_assert_uint_eq(resumed, 0);
+	grant(ends[0]);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(signer_turn(service.signer, NULL, 0, 10), ERR_OK);
+	ck_assert_uint_eq(resumed, 1);
+	ck_assert_uint_eq(x.reply.status, 201);
+	ck_assert_uint_eq(x.reply.body.len, 2);
+	done();
+	close(ends[0]);
+}
+END_TEST
+
 START_TEST(certificate)
 {
 	begin("GET", "/v1/keys/www/certificate");
@@ -241,4 +297,4 @@ START_TEST(certificate)
 }
 END_TEST
 
-RUN_SUITE("routes", targets, who_may, monitor, nobody_to_ask, certificate)
+RUN_SUITE("routes", targets, who_may, monitor, nobody_to_ask, granted, certificate)
