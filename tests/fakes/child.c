@@ -175,7 +175,6 @@ static void serve(void)
 {
 	struct pollfd p = {.fd = CHILD_CONTROL, .events = POLLIN};
 
-	signal(SIGTERM, on_term);
 	while (!term || told("deaf") >= 0) {
 		if (told("garbage") >= 0)
 			garbage();
@@ -206,6 +205,7 @@ int main(int argc, char **argv)
 	take(c, &secrets, serial);
 	if (argument[0] == '-')
 		return 0;
+	signal(SIGTERM, on_term);
 	if (child_ready() != ERR_OK)
 		return 70;
 	serve();
