@@ -204,36 +204,19 @@ static const char *member(const json_t *o, const char *name)
 	return s ? s : "";
 }
 
-/* problem+json (RFC 9457) as the service gives it, or whatever else came. */
 static int refused_by_service(const struct request *r, const struct service_answer *a)
 {
-	json_t *o = json_loadb((const char *)a->body.octets, a->body.len, 0, NULL);
-	bool problem = strcmp(a->media_type, "application/problem+json") == 0 && *member(o, "code");
-	char detail[512];
-	int code;
+	struct service_problem problem;
+	int code = service_problem(a, &problem);
 
-	if (!problem)
-		snprintf(detail, sizeof detail, "an answer that this service never gives (%s)",
-			a->media_type);
-	else
-		snprintf(detail, sizeof detail, "%.400s",
-			*member(o, "detail") ? member(o, "detail") : member(o, "title"));
-	if (problem && a->retry_after > 0)
-		snprintf(detail + strlen(detail), sizeof detail - strlen(detail),
-			"; try again in %ld s", a->retry_after);
-	code = !problem || a->status == 500	      ? TOOL_UNEXPECTED
-	       : a->status == 503 || a->status == 504 ? TOOL_UNREACHABLE
-						      : TOOL_REFUSED;
-	code = failed(r, code, a->status, problem ? member(o, "code") : "unexpected",
-		member(o, "field"), detail);
-	json_decref(o);
-	return code;
+	return failed(r, code, a->status, problem.code, problem.field, problem.detail);
 }
 
 static int ask(const struct request *r, struct service_answer *answer)
 {
 	struct refusal why = {0};
 	char path[128], *body = request_body(r);
+	const struct service_call call = {path, body, r->idempotency, NULL};
 	long good = r->dry_run ? 200 : 201;
 	enum err e;
 
@@ -241,7 +224,7 @@ static int ask(const struct request *r, struct service_answer *answer)
 		return failed(r, TOOL_UNEXPECTED, 0, "out_of_memory", "", "out of memory");
 	snprintf(path, sizeof path, "/v1/keys/%s/credentials%s", r->key,
 		r->dry_run ? "?dry_run=true" : "");
-	e = service_post(&r->service, path, body, r->idempotency, answer, &why);
+	e = service_call(&r->service, &call, answer, &why);
 	free(body);
 	if (e)
 		return failed_here(r, TOOL_UNREACHABLE, &why);
