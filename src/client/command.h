@@ -4,10 +4,12 @@
 #define DCSIGN_CLIENT_COMMAND_H
 
 extern const char request_help[];
+extern const char agent_help[];
 extern const char inspect_help[];
 extern const char verify_help[];
 
 int command_request(int argc, char **argv);
+int command_agent(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_verify(int argc, char **argv);
 

@@ -23,6 +23,8 @@ static const struct command {
 } commands[] = {
 	{"request", command_request, "ask the service for a delegated credential", request_help,
 		NULL},
+	{"agent", command_agent, "keep this machine's delegated credentials fresh", agent_help,
+		NULL},
 	{"inspect", command_inspect, "show a delegated credential field by field", inspect_help,
 		NULL},
 	{"verify", command_verify, "judge a delegated credential as a TLS client does", verify_help,

@@ -53,19 +53,26 @@ static void remove_set(int folder, const char *set)
 	unlinkat(folder, set, AT_REMOVEDIR);
 }
 
-/* Sets that are neither in place nor being written: of a run that was killed, or just replaced. */
-static void remove_old_sets(const struct install *in)
+static void read_current(const struct install *in, char set[64])
 {
-	char current[64] = "";
-	ssize_t n = readlinkat(in->folder, CURRENT, current, sizeof current - 1);
+	ssize_t n = readlinkat(in->folder, CURRENT, set, 63);
+	set[n > 0 ? n : 0] = 0;
+}
+
+/* Sets that are neither in place nor being written nor to be kept: of a run that was killed, or
+ * replaced. */
+static void remove_old_sets(const struct install *in, const char *keep)
+{
+	char current[64];
 	int fd = openat(in->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
 
-	current[n > 0 ? n : 0] = 0;
+	read_current(in, current);
 	while (dir && (d = readdir(dir)) != NULL)
 		if (strncmp(d->d_name, SET_PREFIX, sizeof SET_PREFIX - 1) == 0 &&
-			strcmp(d->d_name, current) != 0 && strcmp(d->d_name, in->set) != 0)
+			strcmp(d->d_name, current) != 0 && strcmp(d->d_name, in->set) != 0 &&
+			strcmp(d->d_name, keep) != 0)
 			remove_set(in->folder, d->d_name);
 	if (dir)
 		closedir(dir);
@@ -107,7 +114,7 @@ enum err install_open(struct install *in, const char *path, struct refusal *why)
 				"%s/%s is there and was not put there by dcsign: name a folder of "
 				"its own",
 				path, install_names[i]);
-	remove_old_sets(in);
+	remove_old_sets(in, "");
 	return make_set(in, why);
 }
 
@@ -170,8 +177,11 @@ static enum err make_links(int folder, const struct install_file *files, size_t 
 enum err install_set(
 	struct install *in, const struct install_file *files, size_t count, struct refusal *why)
 {
+	char previous[64];
 	enum err e;
 	size_t i;
+
+	read_current(in, previous);
 	for (i = 0; i < count; i++)
 		if ((e = write_file(in, &files[i], why)) != ERR_OK)
 			return e;
@@ -187,7 +197,7 @@ enum err install_set(
 			"the set is in place as " CURRENT
 			", but a link to it could not be made: %s",
 			strerror(errno));
-	remove_old_sets(in);
+	remove_old_sets(in, in->keep_previous ? previous : "");
 	return ERR_OK;
 }
 

@@ -4,21 +4,24 @@
  * folder with the set; a new set is written whole, flushed to the disk, and one rename of
  * `.current` puts it in place. So a reader never finds half of a set, and a failure before the
  * rename leaves the old one as it was. A program that reads several of the files while a set is
- * being switched gets one set if it opens `.current` once and the files below it.
+ * being switched gets one set if it opens `.current` once and the files below it, and
+ * if the set that it began with is still there (keep_previous).
  */
 #ifndef DCSIGN_CLIENT_INSTALL_H
 #define DCSIGN_CLIENT_INSTALL_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "err.h"
 
 struct install {
-	int folder;   /* locked against other sets until install_close */
-	int fd;	      /* of the new set's folder */
-	char set[32]; /* its name; "" once it is in place */
-	uid_t uid;    /* owner and group of the files; -1: this process's; may be set after */
-	gid_t gid;    /* install_open */
+	int folder;	    /* locked against other sets until install_close */
+	int fd;		    /* of the new set's folder */
+	char set[32];	    /* its name; "" once it is in place */
+	uid_t uid;	    /* owner and group of the files; -1: this process's; may be set after */
+	gid_t gid;	    /* install_open */
+	bool keep_previous; /* the replaced set goes with the next one, not with this */
 };
 
 #define INSTALL_INIT                                                                               \

@@ -65,8 +65,8 @@ out:
 static enum err is_what_was_asked(
 	const struct issued *in, const struct asked *asked, struct refusal *why)
 {
-	if (in->dc.spki_len != asked->spki_len ||
-		memcmp(in->dc.spki, asked->spki, asked->spki_len) != 0)
+	if (!asked->any_spki && (in->dc.spki_len != asked->spki_len ||
+					memcmp(in->dc.spki, asked->spki, asked->spki_len) != 0))
 		return refuse(why, ERR_SPKI_MISMATCH, "credential",
 			"the credential is not for the public key that was sent");
 	if (asked->scheme && asked->scheme->code != in->dc.scheme)

@@ -15,6 +15,7 @@ struct asked {
 	const struct scheme *scheme; /* NULL: not said */
 	const uint8_t *spki;	     /* the DC's public key */
 	size_t spki_len;
+	bool any_spki; /* an answer that was installed before: nothing was sent now */
 	bool has_not_after;
 	int64_t not_after;
 };

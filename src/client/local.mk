@@ -1,7 +1,7 @@
 # src/client
 bin_PROGRAMS += src/client/dcsign
 noinst_LIBRARIES += src/client/libclient.a
-src_client_libclient_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(CURL_CFLAGS) $(JANSSON_CFLAGS)
+src_client_libclient_a_CFLAGS = $(AM_CFLAGS) $(CONFUSE_CFLAGS) $(CRYPTO_CFLAGS) $(CURL_CFLAGS) $(JANSSON_CFLAGS)
 src_client_libclient_a_SOURCES = \
 	src/client/command.h \
 	src/client/tool.c src/client/tool.h \
@@ -14,10 +14,15 @@ src_client_libclient_a_SOURCES = \
 	src/client/issued.c src/client/issued.h \
 	src/client/set.c src/client/set.h \
 	src/client/body.c src/client/request.c src/client/request.h \
+	src/client/agent_conf.c src/client/agent_conf.h src/client/agent_conf_internal.h \
+	src/client/agent_conf_values.c src/client/agent_conf_check.c \
+	src/client/agent.c src/client/agent.h src/client/agent_call.c src/client/agent_renew.c \
+	src/client/agent_check.c src/client/agent_reload.c src/client/agent_metrics.c \
+	src/client/agent_state.c src/client/agent_state.h src/client/agent_installed.c \
 	src/client/inspect.c \
 	src/client/verdict.c
 src_client_dcsign_SOURCES = src/client/dcsign.c
 src_client_dcsign_LDADD = src/client/libclient.a src/libdcsign.a \
-	$(CURL_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)
+	$(CONFUSE_LIBS) $(CURL_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)
 
 dist_man1_MANS = src/client/dcsign.1

@@ -6,7 +6,13 @@ usage: service.py DIR
 
 Makes ca.pem, server.pem, client.pem, client.key, stranger.pem, stranger.key (of another CA,
 stranger-ca.pem) in DIR, prints `port N`, and serves until it is killed. Appends each request's
-target and body to DIR/requests.
+target, Idempotency-Key and body to DIR/requests, and each credential's Idempotency-Key and the
+SHA-256 of its public key to DIR/released.
+
+DIR/control may hold a JSON object: "skew": seconds by which the clock of this service is ahead;
+"certificate": a number, each stands for another delegation certificate; "problem": a status, which
+every call gets; "drop": true, and calls get no answer; "lose": true, and credentials are issued but
+the answer is lost.
 """
 
 import base64
@@ -17,6 +23,7 @@ import json
 import os
 import ssl
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -24,7 +31,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import make_dc  # noqa: E402
 
 from cryptography import x509  # noqa: E402
-from cryptography.hazmat.primitives import serialization  # noqa: E402
+from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 from cryptography.x509.oid import ExtendedKeyUsageOID  # noqa: E402
 
@@ -52,16 +59,42 @@ class World:
         self.now = int(time.time())
         self.begin = self.now - 10 * DAY
         self.ca_key, self.ca = make_dc.make_ca(self.now)
-        self.key, self.cert = make_dc.make_delegation_certificate(
-            self.ca_key, self.begin, self.now + 20 * DAY, client=True
-        )
+        self.certificates = {}
         self.released = {}
+        self.lock = threading.Lock()
+        self.choose(0)
         make_dc.write(folder, "ca.pem", self.ca.public_bytes(PEM))
         self.tls("server", self.ca, self.ca_key, ExtendedKeyUsageOID.SERVER_AUTH)
         self.tls("client", self.ca, self.ca_key, ExtendedKeyUsageOID.CLIENT_AUTH)
         stranger_key, stranger = make_dc.make_ca(self.now, "stranger CA")
         make_dc.write(folder, "stranger-ca.pem", stranger.public_bytes(PEM))
         self.tls("stranger", stranger, stranger_key, ExtendedKeyUsageOID.CLIENT_AUTH)
+        self.control()
+
+    def choose(self, number):
+        """The delegation certificate that issues from now on."""
+        if number not in self.certificates:
+            self.certificates[number] = make_dc.make_delegation_certificate(
+                self.ca_key, self.begin + number, self.now + 20 * DAY, client=True
+            )
+        self.key, self.cert = self.certificates[number]
+        self.not_before = self.begin + number
+
+    def control(self):
+        try:
+            with open(os.path.join(self.folder, "control"), encoding="utf-8") as f:
+                control = json.load(f)
+        except FileNotFoundError:
+            control = {}
+        self.choose(control.get("certificate", 0))
+        self.skew = control.get("skew", 0)
+        return control
+
+    def time(self):
+        return int(time.time()) + self.skew
+
+    def chain(self):
+        return self.cert.public_bytes(PEM) + self.ca.public_bytes(PEM)
 
     def tls(self, name, ca, signer, purpose):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -88,17 +121,17 @@ class World:
         spki = public.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        expiry = int(time.time()) + body.get("lifetime", DAY)
+        expiry = self.time() + body.get("lifetime", DAY)
         if "not_after" in body:
             at = datetime.datetime.strptime(body["not_after"], "%Y-%m-%dT%H:%M:%SZ")
             expiry = int(at.replace(tzinfo=datetime.timezone.utc).timestamp())
         if name == "over-long":
-            expiry = int(time.time()) + 8 * DAY
+            expiry = self.time() + 8 * DAY
         code = scheme_of(public)
         dc = make_dc.delegated_credential(
             self.cert,
             self.key,
-            expiry - self.begin,
+            expiry - self.not_before,
             code,
             spki,
             role="client" if name == "wrong-role" else role,
@@ -112,12 +145,12 @@ class World:
             "algorithm": SCHEMES[code],
             "signature_algorithm": SCHEMES[0x0403],
             "credential": base64.b64encode(dc).decode(),
-            "not_before": rfc3339(max(self.begin, expiry - 7 * DAY)),
+            "not_before": rfc3339(max(self.not_before, expiry - 7 * DAY)),
             "not_after": rfc3339(expiry + (1 if name == "lies" else 0)),
-            "valid_time": expiry - self.begin,
+            "valid_time": expiry - self.not_before,
             "public_key_sha256": hashlib.sha256(spki).hexdigest(),
             "certificate_sha256": hashlib.sha256(der).hexdigest(),
-            "chain": (self.cert.public_bytes(PEM) + self.ca.public_bytes(PEM)).decode(),
+            "chain": self.chain().decode(),
             "warnings": ["KEY-SHARED"] if name == "shared" else [],
             "ledger": {"chain": "test/main", "index": 1, "leaf_hash": "00" * 32},
         }
@@ -144,11 +177,46 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body.update({"field": field, "detail": detail})
         self.answer(status, json.dumps(body).encode(), "application/problem+json", **headers)
 
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(self.server.world.time())
+
+    def note(self, file, *words):
+        with open(os.path.join(self.server.world.folder, file), "a", encoding="utf-8") as f:
+            print(*words, file=f)
+
+    def out_of_order(self, control):
+        """Whether the control file has it that there is no good answer."""
+        if control.get("drop"):
+            self.close_connection = True
+        elif "problem" in control:
+            self.problem(control["problem"], "test_problem", "", "as the test asks")
+        return "drop" in control or "problem" in control
+
+    def do_GET(self):
+        world = self.server.world
+        with world.lock:
+            control = world.control()
+            etag, chain = '"%s"' % world.cert.fingerprint(hashes.SHA256()).hex(), world.chain()
+        self.note("requests", self.path, self.headers.get("If-None-Match", "-"), "")
+        if self.out_of_order(control):
+            return
+        if not self.path.endswith("/certificate"):
+            self.problem(404, "not_found", "", "there is nothing here")
+        elif self.headers.get("If-None-Match") == etag:
+            self.send_response(304)
+            self.send_header("ETag", etag)
+            self.end_headers()
+        else:
+            self.answer(200, chain, "application/pem-certificate-chain", ETag=etag)
+
     def do_POST(self):
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         world, name = self.server.world, self.path.split("/")[3]
-        with open(os.path.join(world.folder, "requests"), "a", encoding="utf-8") as f:
-            print(self.path, self.headers.get("Idempotency-Key", "-"), raw.decode(), file=f)
+        self.note("requests", self.path, self.headers.get("Idempotency-Key", "-"), raw.decode())
+        with world.lock:
+            control = world.control()
+        if self.out_of_order(control):
+            return
         odd = getattr(self, "odd_" + name.replace("-", "_"), None)
         if odd:
             odd()
@@ -159,13 +227,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def issue(self, name, raw):
         world, key = self.server.world, self.headers.get("Idempotency-Key")
-        if key and key in world.released:
-            self.answer(201, world.released[key], Idempotency_Replayed="true")
-            return
-        answer = world.issue(name, json.loads(raw))
-        if key:
-            world.released[key] = answer
-        self.answer(201, answer)
+        with world.lock:
+            control = world.control()
+            body, answer = world.released.get(key, (raw, None))
+            replayed = {"Idempotency_Replayed": "true"} if answer else {}
+            if not answer:
+                answer = world.issue(name, json.loads(raw))
+                self.note("released", key or "-", json.loads(answer)["public_key_sha256"])
+            if key:
+                world.released[key] = body, answer
+        if body != raw:
+            self.problem(409, "idempotency_mismatch", "", "used with another request")
+        elif control.get("lose"):
+            self.close_connection = True
+        else:
+            self.answer(201, answer, **replayed)
 
     def odd_refuse(self):
         self.problem(422, "lifetime_too_long", "lifetime", "3 d is over the maximum of 24 h")
