@@ -28,7 +28,8 @@ tests_interop_dc_server_CPPFLAGS = $(PROJECT_CPPFLAGS)
 tests_interop_dc_server_CFLAGS = $(AM_CFLAGS) $(BORINGSSL_CFLAGS)
 tests_interop_dc_server_LDADD = $(BORINGSSL_LIBS)
 endif
-client_e2e = tests/e2e_handshake.sh tests/e2e_client.sh tests/e2e_formats.sh
+client_e2e = tests/e2e_handshake.sh tests/e2e_client.sh tests/e2e_formats.sh \
+	tests/e2e_agent.sh tests/e2e_agent_kill.py
 E2E_TESTS += $(client_e2e)
 EXTRA_DIST += $(client_e2e) tests/interop/handshake.sh tests/interop/make_dc.py \
 	tests/interop/formats.py tests/fakes/service.py tests/fakes/service.sh

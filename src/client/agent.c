@@ -1,5 +1,6 @@
 #include "agent.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "install.h"
 #include "tool.h"
 
 const char agent_help[] =
@@ -71,6 +73,17 @@ static int64_t back_off(const struct agent_item *item, int64_t now, uint32_t ret
 	return wait > 0 ? wait : 1;
 }
 
+static int failed(struct agent_item *item, int code, const struct refusal *why)
+{
+	int64_t now = time(NULL);
+
+	item->failures++;
+	item->failures_total++;
+	item->try_mono = agent_mono() + back_off(item, now, why->retry_after);
+	complain(item, now, why);
+	return code;
+}
+
 static int try_to_renew(struct agent_item *item, const char *because)
 {
 	char digest[2 * SHA256_SIZE + 1], until[21];
@@ -78,21 +91,19 @@ static int try_to_renew(struct agent_item *item, const char *because)
 	int code = agent_renew(item, &why);
 	int64_t now = time(NULL);
 
-	if (code != TOOL_OK) {
-		item->failures++;
-		item->failures_total++;
-		item->try_mono = agent_mono() + back_off(item, now, why.retry_after);
-		complain(item, now, &why);
-		return code;
-	}
+	if (code != TOOL_OK)
+		return failed(item, code, &why);
+	item->renewals_total++;
+	item->reload_mono = 0;
+	installed_read(&item->in, item->folder, item->c, now);
+	if (!item->in.usable) /* or it would be renewed again and again */
+		return failed(item, TOOL_UNEXPECTED, &item->in.why);
 	if (item->certificate_changed)
 		item->changed_mono = agent_mono();
 	item->certificate_changed = false;
 	item->etag[0] = 0;
 	item->failures = 0;
-	item->renewals_total++;
-	item->try_mono = item->reload_mono = 0;
-	installed_read(&item->in, item->folder, item->c, now);
+	item->try_mono = 0;
 	time_text(until, item->in.expiry);
 	hex_encode(digest, item->in.certificate_sha256, SHA256_SIZE);
 	LOG(LOG_LEVEL_INFO, "credential renewed", LS("credential", item->c->section.name),
@@ -167,7 +178,11 @@ static int step(struct agent *a, struct agent_item *item)
 	char because[sizeof item->in.why.detail];
 	int code = TOOL_OK, told;
 
+	if (install_links(item->folder) != ERR_OK)
+		LOG(LOG_LEVEL_ERROR, "a link to the set can't be made",
+			LS("credential", item->c->section.name), LS("detail", strerror(errno)));
 	installed_read(&item->in, item->folder, item->c, now);
+	pending_settle(item->folder, item->in.spki_sha256);
 	if (!due(item, now) && agent_mono() >= item->check_mono)
 		check(item, a->config->check_interval);
 	if (due(item, now) && agent_mono() >= item->try_mono) {

@@ -241,6 +241,21 @@ void pending_drop(int folder)
 	fsync(folder);
 }
 
+void pending_settle(int folder, const uint8_t spki_sha256[SHA256_SIZE])
+{
+	struct agent_pending p;
+	uint8_t digest[SHA256_SIZE];
+
+	if (faccessat(folder, PENDING, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+		return;
+	if (pending_load(&p, folder) == ERR_OK) {
+		sha256(p.spki.octets, p.spki.len, digest);
+		if (memcmp(digest, spki_sha256, sizeof digest) == 0)
+			pending_drop(folder);
+	}
+	pending_free(&p);
+}
+
 bool reload_is_due(int folder)
 {
 	return faccessat(folder, RELOAD, F_OK, AT_SYMLINK_NOFOLLOW) == 0;

@@ -41,6 +41,8 @@ enum err pending_load(struct agent_pending *p, int folder);
 /* Durable when it returns ERR_OK: written beside, flushed, renamed. Mode 0600. */
 enum err pending_save(const struct agent_pending *p, int folder, struct refusal *why);
 void pending_drop(int folder);
+/* Drops a renewal that has led to the set with this key: the agent was killed in between. */
+void pending_settle(int folder, const uint8_t spki_sha256[SHA256_SIZE]);
 void pending_free(struct agent_pending *p);
 
 /* The set in place. */

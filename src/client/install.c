@@ -148,27 +148,21 @@ static enum err write_file(
 	return ok ? ERR_OK : ERR_SYSTEM;
 }
 
-static bool has(const struct install_file *files, size_t count, const char *name)
-{
-	size_t i;
-	for (i = 0; i < count; i++)
-		if (strcmp(files[i].name, name) == 0)
-			return true;
-	return false;
-}
-
-/* In the order of install_names: the JSON, which tells that a set is complete, comes last. */
-static enum err make_links(int folder, const struct install_file *files, size_t count)
+/* One link for each file of the set in place, in the order of install_names: the JSON, which tells
+ * that a set is complete, comes last. */
+enum err install_links(int folder)
 {
 	enum err e = ERR_OK;
 	char target[64];
 	size_t i;
 	for (i = 0; install_names[i]; i++) {
 		const char *name = install_names[i];
-		bool wanted = has(files, count, name), there = link_state(folder, name) == 1;
+		int state = link_state(folder, name);
+		bool wanted;
 		link_target(target, name);
-		if ((wanted && !there && symlinkat(target, folder, name) != 0) ||
-			(!wanted && there && unlinkat(folder, name, 0) != 0))
+		wanted = faccessat(folder, target, F_OK, 0) == 0;
+		if ((wanted && state == 0 && symlinkat(target, folder, name) != 0) ||
+			(!wanted && state == 1 && unlinkat(folder, name, 0) != 0))
 			e = ERR_SYSTEM;
 	}
 	return e;
@@ -192,7 +186,7 @@ enum err install_set(
 		renameat(in->folder, NEXT, in->folder, CURRENT) != 0)
 		return system_failed(why, "can't switch to", in->set);
 	in->set[0] = 0;
-	if (make_links(in->folder, files, count) != ERR_OK || fsync(in->folder) != 0)
+	if (install_links(in->folder) != ERR_OK || fsync(in->folder) != 0)
 		return refuse(why, ERR_SYSTEM, "",
 			"the set is in place as " CURRENT
 			", but a link to it could not be made: %s",

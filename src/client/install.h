@@ -51,6 +51,9 @@ enum err install_open(struct install *in, const char *path, struct refusal *why)
  * the old set stands. */
 enum err install_set(
 	struct install *in, const struct install_file *files, size_t count, struct refusal *why);
+/* The links to the files of the set in place, which a run that was killed right after the switch
+ * has not made. ERR_SYSTEM with errno. Does nothing where all is well. */
+enum err install_links(int folder);
 /* Removes what is left of a set that was not put in place. Harmless after a failed install_open. */
 void install_close(struct install *in);
 

@@ -25,4 +25,19 @@ src_client_dcsign_SOURCES = src/client/dcsign.c
 src_client_dcsign_LDADD = src/client/libclient.a src/libdcsign.a \
 	$(CONFUSE_LIBS) $(CURL_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)
 
-dist_man1_MANS = src/client/dcsign.1
+dist_man1_MANS = src/client/dcsign.1 src/client/dcsign-agent.1
+dist_example_DATA += src/client/agent.conf.example
+
+# Units name the paths of this installation; installed with --with-systemdsystemunitdir.
+agent_units = src/client/dcsign-agent.service src/client/dcsign-agent-once.service
+EXTRA_DIST += src/client/dcsign-agent.service.in src/client/dcsign-agent-once.service.in \
+	src/client/dcsign-agent-once.timer
+CLEANFILES += $(agent_units)
+src/client/dcsign-agent.service: src/client/dcsign-agent.service.in
+src/client/dcsign-agent-once.service: src/client/dcsign-agent-once.service.in
+$(agent_units):
+	$(AM_V_GEN)$(MKDIR_P) src/client && $(SED) -e 's|[@]sysconfdir@|$(sysconfdir)|g' \
+		-e 's|[@]bindir@|$(bindir)|g' $(srcdir)/$@.in >$@.new && mv $@.new $@
+if SYSTEMD_UNITS
+systemdsystemunit_DATA = $(agent_units) src/client/dcsign-agent-once.timer
+endif
