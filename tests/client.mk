@@ -33,3 +33,5 @@ client_e2e = tests/e2e_handshake.sh tests/e2e_client.sh tests/e2e_formats.sh \
 E2E_TESTS += $(client_e2e)
 EXTRA_DIST += $(client_e2e) tests/interop/handshake.sh tests/interop/make_dc.py \
 	tests/interop/formats.py tests/fakes/service.py tests/fakes/service.sh
+LINT_TESTS += tests/lint_man.sh
+EXTRA_DIST += tests/lint_man.sh
