@@ -18,7 +18,7 @@ done
 documents()
 {
 	local option text
-	text=$(mandoc -T utf8 "$src/src/client/$1" | col -b) || exit 1
+	text=$(mandoc -T utf8 "$src/src/client/$1" | sed 's/.\x08//g') || exit 1
 	for option in $("$build/src/client/dcsign" help "$2" | grep -oE -- '--[a-z][a-z-]+' | sort -u); do
 		grep -qE -- "$option\b" <<<"$text" || {
 			echo "$1 does not document $option of dcsign $2" >&2
