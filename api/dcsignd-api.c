@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "https.h"
+#include "linger.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -206,6 +207,7 @@ static enum err turn(struct api *api)
 	enum err err = signer_turn(api->service.signer, own, 2, TURN_MS);
 
 	metrics_reaped(connections_reap(api->service.connections, monotonic_ms()));
+	linger_end(monotonic_ms());
 	if (err == ERR_OK && own[0].revents != 0)
 		err = read_control(api);
 	if (err == ERR_OK && own[1].revents != 0)

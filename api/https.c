@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "framing.h"
+#include "linger.h"
 #include "log.h"
 #include "metrics.h"
 #include "session.h"
@@ -139,8 +140,10 @@ static void close_connection(void **context)
 	if (c == NULL)
 		return;
 	connections_close(c->https->service->connections, &c->entry);
-	if (c->https->kind == HTTPS_TLS && !c->session.verified)
+	if (c->https->kind == HTTPS_TLS && !c->session.verified) {
 		session_log_refused(&c->session);
+		linger(c->entry.fd, monotonic_ms());
+	}
 	end_exchange(c);
 	session_end(&c->session);
 	free(c);

@@ -9,7 +9,7 @@
 /* CLOCK_MONOTONIC in milliseconds: the clock of every deadline here. */
 int64_t monotonic_ms(void);
 
-#define LIMITS_OWN_DESCRIPTORS 192 /* channels, listeners, their pollers, log */
+#define LIMITS_OWN_DESCRIPTORS 256 /* channels, listeners, their pollers, log; api/linger.h */
 
 /*
  * Descriptors for `connections` at once and the service's own are there (the soft limit is raised

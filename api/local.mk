@@ -8,6 +8,7 @@ api_libapi_a_SOURCES = \
 	api/tls.c api/tls.h \
 	api/snapshot.c api/snapshot.h \
 	api/limits.c api/limits.h \
+	api/linger.c api/linger.h \
 	api/request.c api/request.h \
 	api/link.c api/link.h \
 	api/signer.c api/signer_turn.c api/signer.h api/signer_private.h \

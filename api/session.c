@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include <string.h>
 #include <time.h>
 
 #include "limits.h"
@@ -11,15 +12,30 @@ static struct tls *tls_of(const struct session *s)
 	return s->snapshot->tls[s->listen];
 }
 
+/* libmicrohttpd closes a connection whose handshake failed without a word. */
+static int end_handshake(gnutls_session_t gnutls, gnutls_alert_description_t alert, int rc)
+{
+	(void)gnutls_alert_send(gnutls, GNUTLS_AL_FATAL, alert);
+	return rc;
+}
+
 static int verify(gnutls_session_t gnutls)
 {
 	struct session *s = gnutls_session_get_ptr(gnutls);
 
 	if (tls_verify_peer(tls_of(s), gnutls, time(NULL), &s->peer, &s->why) != ERR_OK)
-		return GNUTLS_E_CERTIFICATE_ERROR;
+		return end_handshake(gnutls, GNUTLS_A_BAD_CERTIFICATE, GNUTLS_E_CERTIFICATE_ERROR);
 	s->verified = true;
 	s->on_verified(s);
 	return 0;
+}
+
+/* The Certificate message of a client that has none: no context, no certificates (RFC 8446 section
+ * 4.4.2). */
+static bool is_empty_certificate(unsigned type, const gnutls_datum_t *message)
+{
+	return type == GNUTLS_HANDSHAKE_CERTIFICATE_PKT && message != NULL && message->size == 4 &&
+	       memcmp(message->data, "\0\0\0\0", 4) == 0;
 }
 
 static int note_message(gnutls_session_t gnutls, unsigned type, unsigned when, unsigned incoming,
@@ -28,9 +44,12 @@ static int note_message(gnutls_session_t gnutls, unsigned type, unsigned when, u
 	struct session *s = gnutls_session_get_ptr(gnutls);
 
 	(void)when;
-	(void)message;
-	if (incoming)
-		s->last_message = type;
+	if (!incoming)
+		return 0;
+	s->last_message = type;
+	if (is_empty_certificate(type, message))
+		return end_handshake(
+			gnutls, GNUTLS_A_CERTIFICATE_REQUIRED, GNUTLS_E_CERTIFICATE_REQUIRED);
 	return 0;
 }
 
