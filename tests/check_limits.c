@@ -156,14 +156,14 @@ END_TEST
 
 START_TEST(descriptors)
 {
-	struct rlimit limit = {300, 300};
+	struct rlimit limit = {400, 400};
 	struct refusal why;
 
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	ck_assert_int_eq(limits_descriptors(100, &why), ERR_OK);
-	ck_assert_int_eq(limits_descriptors(300 - LIMITS_OWN_DESCRIPTORS, &why), ERR_OK);
-	ck_assert_int_eq(limits_descriptors(301 - LIMITS_OWN_DESCRIPTORS, &why), ERR_NO_ROOM);
-	ck_assert_ptr_nonnull(strstr(why.detail, "300"));
+	ck_assert_int_eq(limits_descriptors(400 - LIMITS_OWN_DESCRIPTORS, &why), ERR_OK);
+	ck_assert_int_eq(limits_descriptors(401 - LIMITS_OWN_DESCRIPTORS, &why), ERR_NO_ROOM);
+	ck_assert_ptr_nonnull(strstr(why.detail, "400"));
 }
 END_TEST
 

@@ -251,7 +251,7 @@ static void replay_chain(const struct block *b)
 	struct buf anchor = block_octets(b, "anchor"), pem = BUF_INIT(1 << 20);
 	struct refusal why;
 	size_t count = 0;
-	char field[16];
+	char field[32];
 
 	id = block_get(b, "id");
 	add_pem(&pem, &anchor);
