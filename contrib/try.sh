@@ -49,15 +49,15 @@ run() {
 	return "$run_status"
 }
 
-# Is process $1 the dcsignd that was installed under folder $2?
+# Is process $1 the dcsignd of folder $2? (A zombie has no arguments.)
 ours() {
-	[ "$(readlink "/proc/$1/exe" 2>/dev/null)" = "$2/prefix/sbin/dcsignd" ]
+	args=$({ tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null)
+	[ "$args" = "$2/prefix/sbin/dcsignd -c $2/etc/dcsignd.conf " ]
 }
 
 # stop_service PID FOLDER: SIGTERM, which drains; after 10 s SIGKILL.
 stop_service() {
-	ours "$1" "$2" || return 0
-	kill -TERM "$1"
+	kill -TERM "$1" 2>/dev/null || return 0
 	n=0
 	while ours "$1" "$2"; do
 		n=$((n + 1))
@@ -273,7 +273,7 @@ start() {
 		port=$(demo_port) port_monitor=$(demo_port)
 		write_configuration
 		dcsignd -n -c "$dir/etc/dcsignd.conf" || fail "dcsignd refuses its configuration"
-		env -u SOFTHSM2_CONF setsid dcsignd -c "$dir/etc/dcsignd.conf" \
+		env -u SOFTHSM2_CONF setsid "$dir/prefix/sbin/dcsignd" -c "$dir/etc/dcsignd.conf" \
 			</dev/null >"$dir/log" 2>&1 &
 		pid=$!
 		if demo_ready "http://127.0.0.1:$port_monitor" "$pid" 30; then
