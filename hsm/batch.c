@@ -6,9 +6,6 @@
 #include "credential.h"
 #include "identity.h"
 
-/* Octets that one grant takes in the answer beyond its credential: bounds the batch. */
-#define GRANT_OVERHEAD 1024
-
 void submit(struct submission *s, struct credential *c)
 {
 	s->of[s->count] = c;
@@ -36,16 +33,6 @@ void submission_free(struct submission *s)
 	free(s);
 }
 
-/* The answer must fit into one message: known before anything is signed. */
-static bool fits(const struct msg_issue *ask)
-{
-	size_t octets = 0;
-
-	for (uint16_t i = 0; i < ask->count; i++)
-		octets += ask->item[i].spki.len + GRANT_OVERHEAD;
-	return ask->count == 1 || octets <= MSG_MAX;
-}
-
 enum err batch_begin(struct batch *b, const struct issuer *issuer, const struct msg_issue *ask,
 	struct deadline *deadline, struct refusal *why)
 {
@@ -57,8 +44,6 @@ enum err batch_begin(struct batch *b, const struct issuer *issuer, const struct 
 	b->answer = calloc(1, sizeof *b->answer);
 	if (b->item == NULL || b->answer == NULL)
 		return refuse(why, ERR_NOMEM, "", "%s", "");
-	if (!fits(ask))
-		return refuse(why, ERR_TOO_LARGE, "requests", "split the batch");
 	memcpy(b->answer->request, ask->request, sizeof ask->request);
 	b->answer->count = ask->count;
 	for (size_t i = 0; e == ERR_OK && i < b->count; i++) {

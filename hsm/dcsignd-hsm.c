@@ -1,4 +1,5 @@
 /* dcsignd-hsm: the process that holds the delegation keys of one token. Started by dcsignd. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +10,9 @@
 #include "log.h"
 #include "pin.h"
 #include "service.h"
+#include "watchdog.h"
 
-#define START_SECONDS 30 /* a module that hangs in its start is killed and tried again */
+#define START_MS 30000 /* a module that hangs in its start is left and tried again */
 
 static int configuration_refused(uint64_t serial, const struct refusal *why)
 {
@@ -78,23 +80,22 @@ static enum err log_in(struct token *t, int fd, const char *folder, struct refus
 static enum err token_start(struct service_start *start, int pin)
 {
 	const struct config_token *c = config_token(start->config, start->token_name);
-	unsigned sessions =
-		c->concurrency > 0 && c->concurrency < c->sessions ? c->concurrency : c->sessions;
 	const struct token_spec spec = {.module = c->module,
 		.module_args = c->module_args,
 		.uri = c->uri,
-		.sessions = sessions};
+		.sessions = c->sessions,
+		.concurrency = c->concurrency};
 	struct refusal *why = &start->token_why;
 	enum err e;
 
-	alarm(START_SECONDS);
+	watchdog_begin(START_MS, EXIT_ABSENT);
 	e = token_open(&start->token, &spec, why);
 	if (e == ERR_OK) {
 		snprintf(start->serial, sizeof start->serial, "%s",
 			token_facts(start->token)->serial);
 		e = log_in(start->token, pin, start->breaker_folder, why);
 	}
-	alarm(0);
+	watchdog_end();
 	if (e == ERR_OK)
 		return ERR_OK;
 	LOG(LOG_LEVEL_ERROR, "no token", LS("token", start->token_name), LS("reason", err_name(e)),
@@ -131,6 +132,7 @@ static int serve(struct config *config, struct child_secrets *secrets, uint64_t 
 	child_secrets_close(secrets);
 	code = service_run(&start);
 	token_close(start.token);
+	watchdog_end();
 	return code;
 }
 
@@ -139,6 +141,7 @@ int main(int argc, char **argv)
 	struct child_secrets secrets;
 	struct config *config;
 	uint64_t serial;
+	sigset_t signals;
 	int code;
 
 	log_open("dcsignd-hsm", LOG_LEVEL_INFO, false);
@@ -146,6 +149,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "dcsignd-hsm is started by dcsignd, not by hand\n");
 		return 2;
 	}
+	/* Before the module can start threads of its own: SIGTERM is for the main thread alone, and
+	 * a module that takes the handler of SIGPIPE away does not end the process. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGPIPE);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
 	clock_start();
 	if (child_start(&config, &secrets, &serial, sha256) != ERR_OK) {
 		LOG(LOG_LEVEL_ERROR, "no configuration from the parent");

@@ -1,5 +1,7 @@
 #include "deadline.h"
 
+#include <string.h>
+
 #include "token.h"
 
 void deadline_init(struct deadline *d, int64_t at)
@@ -9,6 +11,7 @@ void deadline_init(struct deadline *d, int64_t at)
 	pthread_mutex_init(&d->lock, NULL);
 	for (size_t i = 0; i < MSG_ITEMS; i++)
 		d->otherwise[i] = ERR_TIMEOUT;
+	memset(d->signing, 0, sizeof d->signing);
 }
 
 void deadline_destroy(struct deadline *d)
@@ -21,6 +24,25 @@ void deadline_otherwise(struct deadline *d, size_t i, enum err e)
 	pthread_mutex_lock(&d->lock);
 	d->otherwise[i] = e;
 	pthread_mutex_unlock(&d->lock);
+}
+
+void deadline_signing(struct deadline *d, size_t i, const struct attempt *attempt)
+{
+	pthread_mutex_lock(&d->lock);
+	d->signing[i] = attempt;
+	pthread_mutex_unlock(&d->lock);
+}
+
+bool deadline_unanswered(struct deadline *d, size_t i, struct attempt *attempt)
+{
+	bool any;
+
+	pthread_mutex_lock(&d->lock);
+	any = d->signing[i] != NULL;
+	if (any)
+		*attempt = *d->signing[i];
+	pthread_mutex_unlock(&d->lock);
+	return any;
 }
 
 enum err deadline_said(struct deadline *d, size_t i)

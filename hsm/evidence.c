@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "credential.h"
 
@@ -108,6 +109,25 @@ enum err evidence_unsigned(const struct batch *b, struct credential *c)
 	r.reason = octets_text(err_name(c->grant->refusal.err));
 	r.detail = octets_text(c->grant->refusal.detail);
 	return encode(c, &r);
+}
+
+void evidence_abandoned(struct append *ledger, const struct attempt *attempt)
+{
+	struct buf octets = BUF_INIT(RECORD_MAX);
+	struct record r;
+
+	record_init(&r, RECORD_UNKNOWN);
+	r.time = (int64_t)time(NULL);
+	r.id = octets_text(attempt->id);
+	r.attempt = attempt->number;
+	r.reason = octets_text(err_name(ERR_TIMEOUT));
+	r.detail = octets_text("the token did not answer within the request's deadline");
+	if (record_encode(&octets, &r) == ERR_OK) {
+		struct append_item item = {.record = octets_of(octets.octets, octets.len)};
+
+		append_post(ledger, &item, 1);
+	}
+	buf_free(&octets);
 }
 
 enum err evidence_refused(const struct batch *b, struct credential *c)

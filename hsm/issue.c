@@ -1,10 +1,17 @@
 #include "issue.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "credential.h"
 #include "sign.h"
+
+#define HELPERS 32 /* threads that sign for one batch beside its worker */
+/* Octets of a grant in the answer beyond SubjectPublicKeyInfo and signature: the longest texts of
+ * message.h, and what dc_build and the DER of an ECDSA signature add. */
+#define GRANT_OVERHEAD	   400
+#define SIGNATURE_OVERHEAD 24
 
 static void refused(struct batch *b, struct credential *c, const struct refusal *why)
 {
@@ -44,6 +51,28 @@ static void authorised(
 		c->step = STEP_AUTHORISED;
 		c->shared = said->shared;
 	}
+}
+
+/* The answer must fit into one message: known before anything is written down. */
+static void fit(struct batch *b)
+{
+	struct refusal why = {.err = ERR_OK};
+	size_t octets = 0;
+
+	for (size_t i = 0; i < b->count; i++) {
+		const struct credential *c = &b->item[i];
+
+		octets += GRANT_OVERHEAD;
+		if (c->step == STEP_DECIDED)
+			octets +=
+				c->fields.spki_len + SIGNATURE_OVERHEAD + c->use.key.signature_len;
+	}
+	if (octets <= MSG_MAX)
+		return;
+	refuse(&why, ERR_TOO_LARGE, "requests", "split the batch");
+	for (size_t i = 0; i < b->count; i++)
+		if (b->item[i].step == STEP_DECIDED)
+			refused(b, &b->item[i], &why);
 }
 
 /* Writes down what is about to be signed. True when there is something to sign. */
@@ -91,6 +120,8 @@ static bool authorise(struct batch *b, int64_t attempt)
 static void sign_one(struct batch *b, struct credential *c, struct token_session *session)
 {
 	struct refusal why = {.err = ERR_OK};
+	struct attempt attempt = {.number = c->attempt};
+	size_t i = (size_t)(c - b->item);
 	enum sign_result made;
 
 	if (deadline_passed(b->deadline)) {
@@ -99,24 +130,32 @@ static void sign_one(struct batch *b, struct credential *c, struct token_session
 		return;
 	}
 	buf_reset(&c->signature);
+	memcpy(attempt.id, c->id, sizeof attempt.id);
+	deadline_signing(b->deadline, i, &attempt);
 	made = sign_and_verify(
 		session, &c->use.key, c->use.certificate, &c->tbs, &c->signature, &c->again, &why);
+	deadline_signing(b->deadline, i, NULL);
 	c->grant->refusal = why;
 	c->step = made == SIGN_GOOD	? STEP_SIGNED
 		  : made == SIGN_FAILED ? STEP_FAILED
 					: STEP_UNKNOWN;
 }
 
-/* Signs what is written down, on one session; the next one after an error. */
-static void sign_all(struct batch *b)
+/* The next item that is to be signed; NULL: none. Each is given once. */
+static struct credential *next_to_sign(struct batch *b)
 {
-	struct token_session *session = NULL;
+	for (size_t i = b->next++; i < b->count; i = b->next++)
+		if (b->item[i].step == STEP_AUTHORISED)
+			return &b->item[i];
+	return NULL;
+}
 
-	for (size_t i = 0; i < b->count; i++) {
-		struct credential *c = &b->item[i];
+/* Signs until nothing is left, on one session; on the next one after an error. */
+static void sign_on(struct batch *b, struct token_session *session)
+{
+	struct credential *c;
 
-		if (c->step != STEP_AUTHORISED)
-			continue;
+	while ((c = next_to_sign(b)) != NULL) {
 		if (session == NULL && token_session_take(b->issuer->token, b->deadline->at,
 					       &session, &c->grant->refusal) != ERR_OK) {
 			c->step = STEP_FAILED;
@@ -130,6 +169,44 @@ static void sign_all(struct batch *b)
 	}
 	if (session != NULL)
 		token_session_give(session);
+}
+
+struct helper {
+	pthread_t thread;
+	struct batch *batch;
+	struct token_session *session;
+};
+
+static void *help(void *arg)
+{
+	struct helper *h = arg;
+
+	sign_on(h->batch, h->session);
+	return NULL;
+}
+
+/* Signs what is written down: a batch on as many sessions as are free now and can sign at once. */
+static void sign_all(struct batch *b)
+{
+	struct helper helper[HELPERS];
+	size_t count = 0, width = token_width(b->issuer->token);
+
+	b->next = 0;
+	for (; count < HELPERS && count + 1 < width && count + 1 < b->count; count++) {
+		struct helper *h = &helper[count];
+
+		h->batch = b;
+		if (token_session_take(b->issuer->token, 0, &h->session, NULL) != ERR_OK)
+			break;
+		token_session_until(h->session, b->deadline->at);
+		if (pthread_create(&h->thread, NULL, help, h) != 0) {
+			token_session_give(h->session);
+			break;
+		}
+	}
+	sign_on(b, NULL);
+	while (count > 0)
+		pthread_join(helper[--count].thread, NULL);
 }
 
 /* What the ledger says to an outcome. */
@@ -226,6 +303,7 @@ void issue(const struct issuer *issuer, const struct msg_issue *ask, struct dead
 		issue_refuse_all(ask, &why, answer);
 	} else {
 		decide_all(&b);
+		fit(&b);
 		if (ask->dry_run) {
 			grant_dry_run(&b);
 		} else {

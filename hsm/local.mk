@@ -5,6 +5,7 @@ hsm_libtoken_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(P11_CFLAGS) $(P11KIT_CFL
 hsm_libtoken_a_SOURCES = \
 	hsm/token_uri.c hsm/token_private.h \
 	hsm/token.c hsm/token.h \
+	hsm/token_gate.c hsm/token_gate.h \
 	hsm/token_sign.c \
 	hsm/token_key.c
 hsm_libhsm_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
@@ -22,6 +23,7 @@ hsm_libhsm_a_SOURCES = \
 	hsm/batch.c \
 	hsm/issue.c hsm/issue.h \
 	hsm/queue.c hsm/queue.h hsm/line.h \
+	hsm/watchdog.c hsm/watchdog.h \
 	hsm/keeper.c hsm/keeper.h
 HSM_LIBS = hsm/libhsm.a hsm/libtoken.a hsm/libcounters.a src/libdcsign.a $(P11_LIBS) $(P11KIT_LIBS) $(CRYPTO_LIBS)
 

@@ -5,6 +5,7 @@
 
 #include "channel.h"
 #include "counters.h"
+#include "credential.h"
 #include "log.h"
 #include "token.h"
 
@@ -170,18 +171,24 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 	return e;
 }
 
-/* The answer of somebody whose time is over. */
-static void expire(struct job *j)
+/* The answer of somebody whose time is over; or why nothing is begun. */
+static void expire(struct queue *q, struct job *j, const struct refusal *why)
 {
 	struct msg_issue_answer *a = calloc(1, sizeof *a);
 	struct buf body = BUF_INIT(MSG_MAX);
+	struct attempt attempt;
 
 	if (a == NULL)
 		return;
 	memcpy(a->request, j->request, sizeof a->request);
 	a->count = j->count;
-	for (uint16_t i = 0; i < j->count; i++)
+	for (uint16_t i = 0; i < j->count; i++) {
 		a->grant[i].refusal.err = deadline_said(&j->deadline, i);
+		if (why != NULL)
+			a->grant[i].refusal = *why;
+		if (deadline_unanswered(&j->deadline, i, &attempt))
+			evidence_abandoned(q->ledger, &attempt);
+	}
 	msg_issue_answer_write(&body, a);
 	queue_answer(j->api, j->serial, &body);
 	buf_free(&body);
@@ -198,7 +205,7 @@ unsigned queue_expire(struct queue *q)
 		next = j->next;
 		if (now < j->deadline.at || !deadline_claim(&j->deadline))
 			continue;
-		expire(j);
+		expire(q, j, NULL);
 		if (!j->taken) {
 			job_remove(q, j);
 			job_free(j);
@@ -207,6 +214,20 @@ unsigned queue_expire(struct queue *q)
 	n = q->waiting + q->busy;
 	pthread_mutex_unlock(&q->lock);
 	return n;
+}
+
+void queue_refuse(struct queue *q, const struct refusal *why)
+{
+	pthread_mutex_lock(&q->lock);
+	for (struct job *j = q->first, *next; j != NULL; j = next) {
+		next = j->next;
+		if (j->taken || !deadline_claim(&j->deadline))
+			continue;
+		expire(q, j, why);
+		job_remove(q, j);
+		job_free(j);
+	}
+	pthread_mutex_unlock(&q->lock);
 }
 
 void queue_stop(struct queue *q)

@@ -30,9 +30,10 @@ struct queue {
 	void (*acquire)(void *arg, struct issuer *out);
 	void (*release)(void *arg, struct issuer *context);
 	void *arg;
+	struct append *ledger; /* hears of attempts that did not come back */
 };
 
-/* Starts the workers. ERR_SYSTEM. The caller has set acquire, release and arg. */
+/* Starts the workers. ERR_SYSTEM. The caller has set acquire, release, arg and ledger. */
 enum err queue_start(struct queue *q, unsigned workers);
 /*
  * Takes one ISSUE message (decoded: ask; whole: octets, copied). ERR_OVERLOADED when `limit` are
@@ -42,6 +43,8 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 	const struct msg_issue *ask, const uint8_t *octets, size_t len, int64_t deadline);
 /* Answers what is over its deadline. Returns how many are under way. */
 unsigned queue_expire(struct queue *q);
+/* Answers all that no worker has taken. */
+void queue_refuse(struct queue *q, const struct refusal *why);
 /* No new work; wakes the workers, which end when nothing waits. */
 void queue_stop(struct queue *q);
 /* After queue_stop and when nothing is under way. */

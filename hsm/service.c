@@ -13,10 +13,13 @@
 #include "log.h"
 #include "pin.h"
 #include "queue.h"
+#include "watchdog.h"
 
 #define TICK_MS	   20 /* granularity of deadlines */
 #define IDLE_MS	   200
+#define END_MS	   2000 /* for the module's own end */
 #define DRAIN_MS   4000
+#define LEAVE_MS   200 /* for those whose calls do come back, when others' don't */
 #define AGAIN_MS   30000
 #define BREAKER_MS 2000 /* between two looks whether the PIN breaker was cleared */
 
@@ -30,6 +33,7 @@ struct service {
 	int exit_code; /* -1: goes on */
 	int64_t drain_until, breaker_look, look_again;
 	bool breaker;	      /* it is set */
+	bool leaving;	      /* threads are stuck: it ends without them */
 	struct msg_issue ask; /* scratch of the main thread */
 	struct msg_state_answer state;
 	uint8_t inbox[MSG_MAX];
@@ -249,6 +253,21 @@ static void look_at_breaker(struct service *s)
 		end(s, EXIT_ABSENT, "looking at the token again");
 }
 
+/* Half of the module's threads do not come back: a new process takes over. Those that do may write
+ * down what they have. */
+static void leave(struct service *s, struct token *token)
+{
+	struct refusal why = {.err = ERR_OK};
+
+	token_give_up(token);
+	end(s, EXIT_ABSENT, "calls of the module do not come back");
+	s->leaving = true;
+	s->drain_until = monotonic_ms() + LEAVE_MS;
+	refuse(&why, ERR_STOPPING, "", "%s", "");
+	why.retry_after = 1;
+	queue_refuse(&s->queue, &why);
+}
+
 /* Reasons to end that no message tells. */
 static void look_around(struct service *s)
 {
@@ -264,11 +283,8 @@ static void look_around(struct service *s)
 		end(s, EXIT_ABSENT, "the token is lost");
 	keys = keeper_keys(&s->keeper);
 	c = config_token(keyring_config(keys), s->start->token_name);
-	if (token_stuck(token, c->sign_timeout_ms)) {
-		queue_expire(&s->queue);
-		LOG(LOG_LEVEL_ERROR, "calls of the module do not come back");
-		_exit(EXIT_ABSENT); /* its threads can't be ended in any other way */
-	}
+	if (!s->leaving && token_stuck(token, c->sign_timeout_ms))
+		leave(s, token);
 	keyring_unref(keys);
 }
 
@@ -307,7 +323,6 @@ static enum err service_start(struct service *s)
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
 	s->exit_code = -1;
 	s->look_again = monotonic_ms() + AGAIN_MS;
 	s->breaker = start->token == NULL && breaker_present(start->breaker_folder, start->serial);
@@ -321,6 +336,7 @@ static enum err service_start(struct service *s)
 	s->queue.acquire = context_acquire;
 	s->queue.release = context_release;
 	s->queue.arg = s;
+	s->queue.ledger = s->ledger;
 	if (e == ERR_OK)
 		e = queue_start(&s->queue, c->workers);
 	return e == ERR_OK ? child_ready() : e;
@@ -341,8 +357,9 @@ int service_run(const struct service_start *start)
 	while (serve(s))
 		;
 	code = s->exit_code;
-	if (queue_expire(&s->queue) > 0)
+	if (queue_expire(&s->queue) > 0 || s->leaving)
 		_exit(code); /* somebody is stuck; the ledger closes what is open */
+	watchdog_begin(END_MS, code);
 	queue_stop(&s->queue);
 	queue_join(&s->queue);
 	append_attach(s->ledger, -1);

@@ -25,8 +25,8 @@ struct service_start {
 
 /*
  * Serves until SIGTERM (drained: EXIT_DRAINED), the token is lost (EXIT_ABSENT) or a malformed
- * message arrives. Returns the process's exit code when all threads have ended; ends the process
- * itself when a thread is stuck in the module.
+ * message arrives. Returns the process's exit code when all threads have ended, with the watchdog
+ * begun; ends the process itself when a thread is stuck in the module. SIGTERM is blocked.
  */
 int service_run(const struct service_start *start);
 

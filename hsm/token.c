@@ -144,6 +144,7 @@ enum err token_open(struct token **out, const struct token_spec *spec, struct re
 	pthread_cond_init(&t->freed, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	t->limit = spec->sessions;
+	gate_init(&t->gate, spec->sessions, spec->concurrency);
 	t->session = calloc(t->limit, sizeof *t->session);
 	for (unsigned i = 0; t->session != NULL && i < t->limit; i++)
 		t->session[i].token = t;
@@ -238,6 +239,7 @@ void token_close(struct token *t)
 	pthread_cond_destroy(&t->freed);
 	pthread_mutex_destroy(&t->keeper_lock);
 	pthread_mutex_destroy(&t->lock);
+	gate_destroy(&t->gate);
 	free(t);
 }
 
@@ -265,6 +267,16 @@ bool token_stuck(const struct token *t, int64_t limit_ms)
 		stuck += since != 0 && since < before;
 	}
 	return stuck > 0 && stuck >= (t->limit + 1) / 2;
+}
+
+void token_give_up(struct token *t)
+{
+	token_set_lost(t);
+}
+
+unsigned token_width(struct token *t)
+{
+	return gate_width(&t->gate);
 }
 
 /* Is any private key to be found? A token that went away has none. */

@@ -19,6 +19,7 @@ struct token_spec {
 	const char *module_args; /* NULL: none */
 	const char *uri;	 /* RFC 7512 with token and/or serial, see token_uri_check */
 	unsigned sessions;	 /* sessions that may be in use at the same time, 1.. */
+	unsigned concurrency; /* threads inside C_Sign, 1..sessions; 0: adapted, see token_gate.h */
 };
 
 struct token_facts {
@@ -59,7 +60,11 @@ bool token_lost(const struct token *t);
 /* Calls that do not come back: half of the sessions for limit_ms, or the keeper's for twice that.
  */
 bool token_stuck(const struct token *t, int64_t limit_ms);
+/* Nobody gets a session any more: who waits for one gives up. */
+void token_give_up(struct token *t);
 unsigned token_sessions_open(const struct token *t);
+/* How many threads can sign at the same time now, at least 1. */
+unsigned token_width(struct token *t);
 
 /* A private key. Handles hold as long as the process lives. */
 struct token_key {
@@ -91,12 +96,14 @@ enum err token_key_check(struct token *t, const struct token_key *key,
 
 /*
  * Sessions. take waits for a free one until `until` (monotonic_ms): ERR_TIMEOUT; ERR_TOKEN when
- * none can be opened or the token is lost. give returns it; one that had any error, or was
- * spoiled, is closed instead and never used again.
+ * none can be opened or the token is lost. A signature on it is not begun after `until`. give
+ * returns it; one that had any error, or was spoiled, is closed instead and never used again.
  */
 enum err token_session_take(
 	struct token *t, int64_t until, struct token_session **out, struct refusal *why);
 void token_session_give(struct token_session *s);
+/* A signature on it is begun no later than this. */
+void token_session_until(struct token_session *s, int64_t until);
 void token_session_spoil(struct token_session *s);
 
 enum token_outcome {

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "token.h"
+#include "token_gate.h"
 
 typedef struct PKCS11_ctx_st PKCS11_CTX;
 typedef struct PKCS11_slot_st PKCS11_SLOT;
@@ -31,6 +32,7 @@ struct token {
 	struct token_session *session; /* limit of them */
 	unsigned limit;
 	bool lost;
+	struct gate gate;
 	_Atomic int64_t keeper_since; /* monotonic_ms when the keeper's call began; 0: none */
 };
 
@@ -40,6 +42,7 @@ struct token_session {
 	bool in_use;
 	bool tried;	       /* a signature was made on it: it is not fresh any more */
 	bool failed;	       /* to be closed */
+	int64_t until;	       /* nothing is begun on it later */
 	_Atomic int64_t since; /* as keeper_since */
 };
 

@@ -152,6 +152,8 @@ enum err token_session_take(
 		e = session_open(t, s, why);
 	if (e != ERR_OK && s != NULL)
 		token_session_give(s);
+	else if (s != NULL)
+		s->until = until;
 	*out = e == ERR_OK ? s : NULL;
 	return e;
 }
@@ -166,6 +168,11 @@ void token_session_give(struct token_session *s)
 	s->in_use = false;
 	pthread_cond_signal(&t->freed);
 	pthread_mutex_unlock(&t->lock);
+}
+
+void token_session_until(struct token_session *s, int64_t until)
+{
+	s->until = until;
 }
 
 void token_session_spoil(struct token_session *s)
@@ -252,6 +259,7 @@ void token_sign(struct token_session *s, const struct token_key *key, const stru
 	CK_MECHANISM mechanism = {mechanism_for(scheme->key), NULL, 0};
 	uint8_t digest[DIGEST_MAX];
 	struct timespec a, b;
+	struct pass pass;
 
 	out->outcome = SIGN_NOT_DONE;
 	out->again = false;
@@ -269,10 +277,15 @@ void token_sign(struct token_session *s, const struct token_key *key, const stru
 		len = digest_compute(scheme->digest, message, len, digest);
 		message = digest;
 	}
+	if (!gate_enter(&s->token->gate, &pass, s->until)) {
+		refuse(&out->why, ERR_TIMEOUT, "", "%s", "");
+		return;
+	}
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	s->since = monotonic_ms();
 	sign_octets(s, key, &mechanism, message, len, out);
 	s->since = 0;
+	gate_leave(&s->token->gate, &pass);
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	counter_add(COUNTER_SIGN_US,
 		(uint64_t)((b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000));

@@ -18,7 +18,7 @@
 #include "buf.h"
 #include "digest.h"
 
-#define MSG_MAX		 (160 * 1024)
+#define MSG_MAX		 (256 * 1024)
 #define MSG_ITEMS	 256
 #define MSG_FDS		 32
 #define MSG_PROTOCOL	 1

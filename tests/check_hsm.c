@@ -336,24 +336,31 @@ END_TEST
 
 START_TEST(batch_of_256)
 {
+	struct buf csr = BUF_INIT(8192);
 	struct process p;
 
 	if (!prepare(FIXTURE_MODULE, false))
 		return;
 	start(&p, &token, &bundle);
 	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
-	fixture_issue(&ask, "www", &spki, 128);
+	fixture_csr(&csr);
+	fixture_issue(&ask, "www", &spki, MSG_ITEMS);
+	for (size_t i = 0; i < MSG_ITEMS; i++) {
+		ask.item[i].proof = PROOF_CSR;
+		ask.item[i].spki = octets_of(csr.octets, csr.len);
+	}
 	ask.item[3].term_value = 10 * 86400;
 	send_issue(&p, 1);
 	take_answer(&p, 1);
-	ck_assert_uint_eq(answer.count, 128);
-	for (uint16_t i = 0; i < 128; i++)
+	ck_assert_uint_eq(answer.count, MSG_ITEMS);
+	for (uint16_t i = 0; i < MSG_ITEMS; i++)
 		if (i == 3)
 			ck_assert_int_eq(answer.grant[i].refusal.err, ERR_LIFETIME_LONG);
 		else
 			verify_grant(&answer.grant[i], &pem[0], DC_SERVER);
-	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_ISSUED), 127);
+	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_ISSUED), MSG_ITEMS - 1);
 	ck_assert_int_eq(stop(&p), 0);
+	buf_free(&csr);
 	finish();
 }
 END_TEST

@@ -115,6 +115,14 @@ static void verify(const struct msg_grant *g)
 		certificate_free(&chain[--count]);
 }
 
+/* As of a key whose signatures are the longest. */
+static void long_signatures(void)
+{
+	fake_token.signature_len = TOKEN_SIGNATURE_MAX;
+	keyring_forget(keys);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+}
+
 START_TEST(authorised_signed_issued_answered)
 {
 	run();
@@ -171,11 +179,34 @@ START_TEST(batch_is_one_commit_each)
 }
 END_TEST
 
+/* The largest batch fits, with PKCS#10 requests, references and idempotency keys. */
+START_TEST(batch_of_the_most_items)
+{
+	struct buf csr = BUF_INIT(8192), message = BUF_INIT(MSG_MAX);
+
+	fixture_csr(&csr);
+	ask.count = MSG_ITEMS;
+	ask.item[0].proof = PROOF_CSR;
+	ask.item[0].spki = octets_of(csr.octets, csr.len);
+	ask.item[0].reference = octets_text("a reference of the usual length, a ticket");
+	for (int i = 1; i < MSG_ITEMS; i++)
+		ask.item[i] = ask.item[0];
+	msg_issue_write(&message, &ask);
+	ck_assert_int_eq(message.err, ERR_OK);
+	run();
+	for (int i = 0; i < MSG_ITEMS; i++)
+		verify(&answer.grant[i]);
+	buf_free(&message);
+	buf_free(&csr);
+}
+END_TEST
+
 START_TEST(batch_that_can_t_be_answered)
 {
 	ask.count = MSG_ITEMS;
 	for (int i = 1; i < MSG_ITEMS; i++)
 		ask.item[i] = ask.item[0];
+	long_signatures();
 	run();
 	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_TOO_LARGE);
 	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 0);
@@ -679,9 +710,9 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {authorised_signed_issued_answered, order_is_checked,
-		batch_is_one_commit_each, batch_that_can_t_be_answered, proof_of_possession,
-		unknown_client, client_without_right, client_without_key, no_such_key,
-		algorithm_not_of_the_key, algorithm_not_approved, lifetime_too_long,
+		batch_is_one_commit_each, batch_of_the_most_items, batch_that_can_t_be_answered,
+		proof_of_possession, unknown_client, client_without_right, client_without_key,
+		no_such_key, algorithm_not_of_the_key, algorithm_not_approved, lifetime_too_long,
 		start_too_far_ahead, certificate_does_not_allow_the_role, key_of_the_certificate,
 		key_of_the_client_itself, octets_that_are_no_key, dry_run_signs_and_records_nothing,
 		ledger_refuses, ledger_is_gone_before_signing, ledger_is_gone_after_signing,

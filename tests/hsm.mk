@@ -6,7 +6,7 @@ tests_libhsmhelp_a_SOURCES = tests/hsm_fixture.c tests/hsm_fixture.h \
 HSM_CHECK = tests/libhsmhelp.a $(HSM_LIBS) $(CHECK_LIBS)
 
 hsm_checks = tests/check_hsm tests/check_issue tests/check_pin \
-	tests/check_token tests/check_append
+	tests/check_token tests/check_append tests/check_gate
 check_PROGRAMS += $(hsm_checks)
 UNIT_TESTS += $(hsm_checks)
 tests_check_hsm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -24,6 +24,9 @@ tests_check_pin_LDADD = $(HSM_CHECK)
 tests_check_token_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_token_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
 tests_check_token_LDADD = $(HSM_CHECK)
+tests_check_gate_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_gate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_gate_LDADD = $(HSM_CHECK)
 tests_check_append_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_append_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_append_LDADD = $(HSM_CHECK)

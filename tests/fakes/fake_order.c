@@ -35,6 +35,7 @@ void fake_reset(void)
 	fake_append.replay_issued = (struct buf)BUF_INIT(RECORD_MAX);
 	fake_token.key = EVP_EC_gen("P-256");
 	fake_token.type = KEY_EC_P256;
+	fake_token.signature_len = 64;
 }
 
 static struct fake_event *event(enum fake_what what)
@@ -80,7 +81,8 @@ enum err token_key_find(
 {
 	(void)t;
 	(void)uri;
-	*key = (struct token_key){.handle = 1, .type = fake_token.type, .signature_len = 64};
+	*key = (struct token_key){
+		.handle = 1, .type = fake_token.type, .signature_len = fake_token.signature_len};
 	return fake_token.find == ERR_OK ? ERR_OK : refuse(why, fake_token.find, "uri", "fake");
 }
 
@@ -104,6 +106,18 @@ enum err token_session_take(
 	fake_token.taken++;
 	*out = &the_session;
 	return ERR_OK;
+}
+
+unsigned token_width(struct token *t)
+{
+	(void)t;
+	return 1;
+}
+
+void token_session_until(struct token_session *s, int64_t until)
+{
+	(void)s;
+	(void)until;
 }
 
 void token_session_give(struct token_session *s)

@@ -29,6 +29,7 @@ extern struct {
 extern struct {
 	EVP_PKEY *key;
 	enum key_type type;
+	size_t signature_len; /* that the key is said to have */
 	enum err find, check; /* of the key */
 	/* each signature takes the first plan that is left */
 	enum fake_plan {

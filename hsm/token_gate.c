@@ -1,0 +1,162 @@
+#include "token_gate.h"
+
+#include <time.h>
+
+#include "token.h"
+
+#define FORGET_US   250000 /* a stay that lasts longer, and ... */
+#define FORGET_MANY 8	   /* ... so many times the mean, is forgotten */
+#define LOOK_MS	    20
+#define WINDOW_US   50000
+#define WINDOW_MANY 4 /* signatures of each thread in a window */
+#define RESTS	    8
+#define RESTS_MOST  128
+#define BETTER	    1.05 /* a wider gate must gain this much */
+#define EQUAL	    0.97 /* a narrower one may lose this much */
+
+static int64_t monotonic_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+void gate_init(struct gate *g, unsigned most, unsigned width)
+{
+	pthread_condattr_t monotonic;
+
+	*g = (struct gate){.most = most, .adapts = width == 0, .width = width == 0 ? most : width};
+	g->climb.rests = RESTS;
+	pthread_mutex_init(&g->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&g->left, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+}
+
+void gate_destroy(struct gate *g)
+{
+	pthread_cond_destroy(&g->left);
+	pthread_mutex_destroy(&g->lock);
+}
+
+static void forget(struct gate *g, int64_t now)
+{
+	int64_t long_ago = FORGET_MANY * g->mean;
+
+	if (long_ago < FORGET_US)
+		long_ago = FORGET_US;
+	for (struct pass *p = g->passes; p != NULL; p = p->next)
+		if (!p->forgotten && now - p->since > long_ago) {
+			p->forgotten = true;
+			g->inside--;
+		}
+}
+
+bool gate_enter(struct gate *g, struct pass *p, int64_t until)
+{
+	bool room = true;
+
+	pthread_mutex_lock(&g->lock);
+	while (g->inside >= g->width && room) {
+		int64_t look = monotonic_ms() + LOOK_MS;
+		struct timespec at = {look / 1000, look % 1000 * 1000000};
+
+		room = look - LOOK_MS < until;
+		g->waiting++;
+		if (room && pthread_cond_timedwait(&g->left, &g->lock, &at) != 0)
+			forget(g, monotonic_us());
+		g->waiting--;
+	}
+	if (room) {
+		*p = (struct pass){.next = g->passes, .since = monotonic_us()};
+		g->passes = p;
+		g->inside++;
+	}
+	pthread_mutex_unlock(&g->lock);
+	return room;
+}
+
+unsigned climb_step(struct climb *c, unsigned width, unsigned most, double rate)
+{
+	unsigned next;
+
+	if (c->trying) {
+		bool better = rate >= c->base_rate * (c->up ? BETTER : EQUAL);
+
+		c->trying = false;
+		c->rest = better ? 0 : c->rests;
+		if (better) {
+			c->rests = RESTS;
+		} else {
+			c->rests = c->rests < RESTS_MOST ? 2 * c->rests : RESTS_MOST;
+			c->up = !c->up;
+			return c->base;
+		}
+	}
+	if (c->rest > 0) {
+		c->rest--;
+		return width;
+	}
+	next = c->up ? width + (width + 1) / 2 : width - (width + 3) / 4;
+	if (next > most)
+		next = most;
+	if (next < 1 || next == width) {
+		c->up = !c->up;
+		c->rest = c->rests;
+		return width;
+	}
+	c->trying = true;
+	c->base = width;
+	c->base_rate = rate;
+	return next;
+}
+
+/* With the lock held, after each stay. */
+static void window(struct gate *g, int64_t now)
+{
+	struct climb *c = &g->climb;
+
+	if (c->begun == 0 || g->waiting == 0) { /* not full: the rate is the askers' */
+		c->begun = now;
+		c->done = 0;
+		return;
+	}
+	c->done++;
+	if (now - c->begun < WINDOW_US || c->done < WINDOW_MANY * g->width)
+		return;
+	g->width = climb_step(c, g->width, g->most, 1e6 * c->done / (double)(now - c->begun));
+	c->begun = 0; /* the next stay's end begins a window: those inside now came before */
+	pthread_cond_broadcast(&g->left);
+}
+
+void gate_leave(struct gate *g, struct pass *p)
+{
+	int64_t now = monotonic_us();
+
+	pthread_mutex_lock(&g->lock);
+	for (struct pass **at = &g->passes; *at != NULL; at = &(*at)->next)
+		if (*at == p) {
+			*at = p->next;
+			break;
+		}
+	if (!p->forgotten) {
+		g->inside--;
+		g->mean += (now - p->since - g->mean) / 16;
+	}
+	if (g->adapts)
+		window(g, now);
+	pthread_cond_signal(&g->left);
+	pthread_mutex_unlock(&g->lock);
+}
+
+unsigned gate_width(struct gate *g)
+{
+	unsigned width;
+
+	pthread_mutex_lock(&g->lock);
+	width = g->width;
+	pthread_mutex_unlock(&g->lock);
+	return width;
+}

@@ -1,0 +1,52 @@
+/*
+ * How many threads are inside C_Sign. Some modules sign faster when fewer threads are in them
+ * (SoftHSM's P-256 convoys on a lock), a distant HSM only when many are. So while threads wait at
+ * the gate, its width is a hill climb: the rate of windows of signatures is compared at the width
+ * in force and at one three quarters or half as much again; the narrower of two equal ones wins.
+ */
+#ifndef DCSIGN_TOKEN_GATE_H
+#define DCSIGN_TOKEN_GATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pass { /* one thread's stay */
+	struct pass *next;
+	int64_t since; /* microseconds */
+	bool forgotten;
+};
+
+struct gate {
+	pthread_mutex_t lock;
+	pthread_cond_t left;
+	unsigned most; /* threads at any time */
+	bool adapts;
+	unsigned width; /* allowed now */
+	unsigned inside, waiting;
+	struct pass *passes;
+	int64_t mean; /* microseconds that a stay takes */
+
+	struct climb {
+		int64_t begun; /* the window's, microseconds */
+		unsigned done;
+		unsigned base;
+		double base_rate;
+		bool trying, up;
+		unsigned rest, rests; /* windows until the next try, and of the next rest */
+	} climb;
+};
+
+/* width: fixed, 1..most; 0: adapted. */
+void gate_init(struct gate *g, unsigned most, unsigned width);
+void gate_destroy(struct gate *g);
+/* Waits for room until `until` (monotonic_ms); false: there was none. A stay that does not end is
+ * forgotten: it takes no room any more. */
+bool gate_enter(struct gate *g, struct pass *p, int64_t until);
+void gate_leave(struct gate *g, struct pass *p);
+unsigned gate_width(struct gate *g);
+
+/* One window's end (pure): the width that follows. */
+unsigned climb_step(struct climb *c, unsigned width, unsigned most, double rate);
+
+#endif

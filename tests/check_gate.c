@@ -1,0 +1,147 @@
+/* The gate before C_Sign: its width climbs to where a token signs fastest, and a call that does not
+ * come back takes no room. */
+#include <check.h>
+#include <unistd.h>
+
+#include "token.h"
+#include "token_gate.h"
+
+/* Tokens by the rate that so many threads reach. */
+static double distant(unsigned width) /* each thread waits for its answer */
+{
+	return 50.0 * width;
+}
+
+static double serial(unsigned width) /* one lock around everything */
+{
+	(void)width;
+	return 22000;
+}
+
+static double convoy(unsigned width)
+{
+	return width == 1 ? 22000 : 20000;
+}
+
+static double two_cores(unsigned width)
+{
+	return width == 1 ? 2000 : width == 2 ? 4000 : 3990 - 10 * width;
+}
+
+static double eight_at_a_time(unsigned width)
+{
+	return width < 8 ? 100.0 * width : 800;
+}
+
+static const struct {
+	double (*rate)(unsigned width);
+	unsigned most, from, to; /* the width is in this range in the end */
+	double best;
+} tokens[] = {
+	{distant, 40, 40, 40, 2000},
+	{serial, 40, 1, 1, 22000},
+	{convoy, 8, 1, 1, 22000},
+	{two_cores, 8, 2, 3, 4000},
+	{eight_at_a_time, 40, 8, 9, 800},
+};
+
+/* The work done in 2,000 windows of equal length, and where the width is most of the time. */
+START_TEST(climbs)
+{
+	struct climb c = {.rests = 8};
+	unsigned width = tokens[_i].most, within = 0;
+	double done = 0;
+
+	for (unsigned n = 0; n < 2000; n++) {
+		double rate = tokens[_i].rate(width);
+		/* what a clock and a scheduler do to it: up to 2 % either way */
+		double noise = 1 + 0.02 * ((int)(n * 7919 % 201) - 100) / 100;
+
+		done += rate;
+		if (n >= 100)
+			within += width >= tokens[_i].from && width <= tokens[_i].to;
+		width = climb_step(&c, width, tokens[_i].most, rate * noise);
+		ck_assert_uint_ge(width, 1);
+		ck_assert_uint_le(width, tokens[_i].most);
+	}
+	ck_assert_msg(done >= 0.97 * 2000 * tokens[_i].best, "%.1f %% of the best rate",
+		100 * done / (2000 * tokens[_i].best));
+	ck_assert_msg(within >= 1700, "%u of 1900 windows at the best width", within);
+}
+END_TEST
+
+/* The token changes while it works: from one that is served by one thread to a distant one. */
+START_TEST(climbs_up_again)
+{
+	struct climb c = {.rests = 8};
+	unsigned width = 40;
+
+	for (unsigned n = 0; n < 500; n++)
+		width = climb_step(&c, width, 40, serial(width));
+	ck_assert_uint_eq(width, 1);
+	for (unsigned n = 0; n < 500; n++)
+		width = climb_step(&c, width, 40, distant(width));
+	ck_assert_uint_ge(width, 30);
+}
+END_TEST
+
+START_TEST(room_and_deadline)
+{
+	struct gate g;
+	struct pass one, two, three;
+	int64_t before;
+
+	gate_init(&g, 4, 2);
+	ck_assert_uint_eq(gate_width(&g), 2);
+	ck_assert(gate_enter(&g, &one, monotonic_ms() + 1000));
+	ck_assert(gate_enter(&g, &two, monotonic_ms() + 1000));
+	before = monotonic_ms();
+	ck_assert(!gate_enter(&g, &three, before + 60));
+	ck_assert_int_ge(monotonic_ms(), before + 60);
+	ck_assert_int_lt(monotonic_ms(), before + 240);
+	gate_leave(&g, &one);
+	ck_assert(gate_enter(&g, &three, monotonic_ms() + 10));
+	gate_leave(&g, &two);
+	gate_leave(&g, &three);
+	ck_assert_uint_eq(g.inside, 0);
+	gate_destroy(&g);
+}
+END_TEST
+
+START_TEST(hung_call_takes_no_room)
+{
+	struct gate g;
+	struct pass hung, next;
+	int64_t before = monotonic_ms();
+
+	gate_init(&g, 4, 1);
+	ck_assert(gate_enter(&g, &hung, before + 1000));
+	ck_assert(gate_enter(&g, &next, before + 2000));
+	ck_assert_int_ge(monotonic_ms(), before + 240);
+	ck_assert_int_lt(monotonic_ms(), before + 1500);
+	ck_assert_uint_eq(g.inside, 1);
+	gate_leave(&g, &hung); /* it does come back */
+	ck_assert_uint_eq(g.inside, 1);
+	gate_leave(&g, &next);
+	ck_assert_uint_eq(g.inside, 0);
+	gate_destroy(&g);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("gate");
+	TCase *c = tcase_create("gate");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_add_loop_test(c, climbs, 0, sizeof tokens / sizeof *tokens);
+	tcase_add_test(c, climbs_up_again);
+	tcase_add_test(c, room_and_deadline);
+	tcase_add_test(c, hung_call_takes_no_room);
+	suite_add_tcase(s, c);
+	srunner_run_all(r, CK_ENV);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? 0 : 1;
+}
