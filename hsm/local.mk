@@ -24,6 +24,7 @@ hsm_libhsm_a_SOURCES = \
 	hsm/issue.c hsm/issue.h \
 	hsm/queue.c hsm/queue.h hsm/line.h \
 	hsm/watchdog.c hsm/watchdog.h \
+	hsm/resources.c hsm/resources.h \
 	hsm/keeper.c hsm/keeper.h
 HSM_LIBS = hsm/libhsm.a hsm/libtoken.a hsm/libcounters.a src/libdcsign.a $(P11_LIBS) $(P11KIT_LIBS) $(CRYPTO_LIBS)
 

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "pin.h"
 #include "queue.h"
+#include "resources.h"
 #include "watchdog.h"
 
 #define TICK_MS	   20 /* granularity of deadlines */
@@ -21,6 +22,7 @@
 #define DRAIN_MS   4000
 #define LEAVE_MS   200 /* for those whose calls do come back, when others' don't */
 #define AGAIN_MS   30000
+#define SELF_MS	   1000 /* between two looks at what this process has taken */
 #define BREAKER_MS 2000 /* between two looks whether the PIN breaker was cleared */
 
 struct service {
@@ -31,7 +33,8 @@ struct service {
 	struct line *api; /* NULL: none */
 	int signals;
 	int exit_code; /* -1: goes on */
-	int64_t drain_until, breaker_look, look_again;
+	int64_t drain_until, breaker_look, look_again, self_look;
+	struct resources begin;
 	bool breaker;	      /* it is set */
 	bool leaving;	      /* threads are stuck: it ends without them */
 	struct msg_issue ask; /* scratch of the main thread */
@@ -253,6 +256,22 @@ static void look_at_breaker(struct service *s)
 		end(s, EXIT_ABSENT, "looking at the token again");
 }
 
+/* A module that leaks gets a new process before the old one fails. */
+static void look_at_self(struct service *s)
+{
+	int64_t now = monotonic_ms();
+	struct resources have;
+
+	if (now < s->self_look)
+		return;
+	have = resources_now();
+	if (s->self_look == 0)
+		s->begin = have;
+	s->self_look = now + SELF_MS;
+	if (resources_leak(&s->begin, &have))
+		end(s, EXIT_ABSENT, "memory or descriptors have leaked away");
+}
+
 /* Half of the module's threads do not come back: a new process takes over. Those that do may write
  * down what they have. */
 static void leave(struct service *s, struct token *token)
@@ -279,6 +298,7 @@ static void look_around(struct service *s)
 		look_at_breaker(s);
 		return;
 	}
+	look_at_self(s);
 	if (token_lost(token))
 		end(s, EXIT_ABSENT, "the token is lost");
 	keys = keeper_keys(&s->keeper);

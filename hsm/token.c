@@ -143,7 +143,7 @@ enum err token_open(struct token **out, const struct token_spec *spec, struct re
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&t->freed, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	t->limit = spec->sessions;
+	t->limit = t->cap = spec->sessions;
 	gate_init(&t->gate, spec->sessions, spec->concurrency);
 	t->session = calloc(t->limit, sizeof *t->session);
 	for (unsigned i = 0; t->session != NULL && i < t->limit; i++)
@@ -152,8 +152,9 @@ enum err token_open(struct token **out, const struct token_spec *spec, struct re
 	if (e == ERR_OK)
 		e = slot_find(t, spec->uri, why);
 	if (e == ERR_OK) {
-		/* The keeper session comes before libp11's login, which would wait for ever when
-		 * no session can be opened (libp11 0.4.12). It also keeps the login alive. */
+		/* Not libp11's session and login: libp11 0.4.12 waits for ever when no session can
+		 * be opened, keeps the PIN, and cuts return codes. This one keeps the login alive.
+		 */
 		rv = t->p11->C_OpenSession(t->slot_id, CKF_SERIAL_SESSION, NULL, NULL, &t->keeper);
 		if (rv != CKR_OK) {
 			t->keeper = CK_INVALID_HANDLE;
@@ -197,17 +198,21 @@ static const struct {
 	{CKR_SESSION_CLOSED, LOGIN_NOT_TRIED},
 	{CKR_SESSION_COUNT, LOGIN_NOT_TRIED},
 	{CKR_CRYPTOKI_NOT_INITIALIZED, LOGIN_NOT_TRIED},
+	{CKR_DEVICE_ERROR, LOGIN_NOT_TRIED},
+	{CKR_DEVICE_MEMORY, LOGIN_NOT_TRIED},
+	{CKR_HOST_MEMORY, LOGIN_NOT_TRIED},
+	{CKR_OPERATION_ACTIVE, LOGIN_NOT_TRIED},
+	{CKR_OBJECT_HANDLE_INVALID, LOGIN_NOT_TRIED},
+	{CKR_USER_NOT_LOGGED_IN, LOGIN_NOT_TRIED},
 };
 
 enum login_result token_login(struct token *t, const char *pin, struct refusal *why)
 {
-	CK_RV rv;
+	CK_RV rv = t->p11->C_Login(
+		t->keeper, CKU_USER, (CK_UTF8CHAR *)(uintptr_t)pin, (CK_ULONG)strlen(pin));
 
-	ERR_clear_error();
-	if (PKCS11_login(t->slot, 0, pin) == 0)
+	if (rv == CKR_OK)
 		return LOGIN_DONE;
-	rv = (CK_RV)ERR_GET_REASON(ERR_peek_last_error());
-	ERR_clear_error();
 	for (size_t i = 0; i < sizeof login_results / sizeof *login_results; i++)
 		if (login_results[i].rv == rv) {
 			token_refuse(why, "C_Login", rv);

@@ -1,6 +1,6 @@
 /*
- * One PKCS#11 token: the only module that knows Cryptoki. libp11 loads the module, finds the token
- * and logs in, once; then keys are found and signatures are made on sessions of our own over the
+ * One PKCS#11 token: the only module that knows Cryptoki. libp11 loads the module and finds the
+ * token; then keys are found and signatures are made on sessions of our own over the
  * same module. Nothing but the octets of a message under a SignatureScheme can be signed, with one
  * mechanism per key type. An error that a fresh session does not cure makes the token lost: the
  * process then ends and is born again.
@@ -42,7 +42,7 @@ const struct token_facts *token_facts(const struct token *t);
 /* ERR_PIN when the token says that a try is dangerous: at FINAL_TRY and LOCKED; at COUNT_LOW
  * unless `insist`. */
 enum err token_login_allowed(const struct token *t, bool insist, struct refusal *why);
-/* One C_Login. libp11 keeps a copy of the PIN on its heap until token_close. */
+/* One C_Login. */
 enum login_result {
 	LOGIN_DONE,
 	LOGIN_REFUSED,	 /* the PIN is not taken */

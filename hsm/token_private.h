@@ -31,6 +31,8 @@ struct token {
 	pthread_cond_t freed;
 	struct token_session *session; /* limit of them */
 	unsigned limit;
+	unsigned cap;	   /* so many can be open: less than limit when the token said so */
+	int64_t cap_until; /* monotonic_ms: then more are tried again */
 	bool lost;
 	struct gate gate;
 	_Atomic int64_t keeper_since; /* monotonic_ms when the keeper's call began; 0: none */

@@ -5,6 +5,8 @@
 #include "counters.h"
 #include "token_private.h"
 
+#define CAP_MS 10000 /* between two tries to open more sessions than the token had room for */
+
 /* What an error says. Codes differ between modules, so an unknown one is SESSION, and a session
  * that fails while it is fresh makes the token lost. */
 enum cause { CAUSE_SESSION, CAUSE_BUSY, CAUSE_KEY, CAUSE_LOST };
@@ -74,16 +76,18 @@ static void session_close(struct token_session *s)
 static struct token_session *session_free(struct token *t)
 {
 	struct token_session *closed = NULL;
+	unsigned open = 0;
 
 	for (unsigned i = 0; i < t->limit; i++) {
 		struct token_session *s = &t->session[i];
 
 		if (!s->in_use && s->handle != CK_INVALID_HANDLE)
 			return s;
+		open += s->in_use || s->handle != CK_INVALID_HANDLE;
 		if (!s->in_use)
 			closed = s;
 	}
-	return closed;
+	return open < t->cap || monotonic_ms() >= t->cap_until ? closed : NULL;
 }
 
 void sessions_drop(struct token *t)
@@ -118,7 +122,24 @@ static enum err session_open(struct token *t, struct token_session *s, struct re
 	}
 	if (cause_of(rv) != CAUSE_BUSY)
 		token_set_lost(t);
-	return token_refuse(why, "C_OpenSession", rv);
+	token_refuse(why, "C_OpenSession", rv);
+	return rv == CKR_SESSION_COUNT ? ERR_OVERLOADED : ERR_TOKEN;
+}
+
+/* The token has no room for another session: those that are open have to do. False: there is none.
+ */
+static bool session_cap(struct token *t, struct token_session *s)
+{
+	unsigned open = 0;
+
+	pthread_mutex_lock(&t->lock);
+	for (unsigned i = 0; i < t->limit; i++)
+		open += t->session[i].handle != CK_INVALID_HANDLE;
+	t->cap = open;
+	t->cap_until = monotonic_ms() + CAP_MS;
+	s->in_use = false;
+	pthread_mutex_unlock(&t->lock);
+	return open > 0;
 }
 
 /* A free session, an open one if there is; waits. NULL and *why. */
@@ -145,12 +166,20 @@ enum err token_session_take(
 	struct token *t, int64_t until, struct token_session **out, struct refusal *why)
 {
 	struct refusal none;
-	struct token_session *s = session_wait(t, until, why != NULL ? why : (why = &none));
-	enum err e = s == NULL ? why->err : ERR_OK;
+	struct token_session *s;
+	enum err e;
 
-	if (s != NULL && s->handle == CK_INVALID_HANDLE)
-		e = session_open(t, s, why);
-	if (e != ERR_OK && s != NULL)
+	if (why == NULL)
+		why = &none;
+	do {
+		s = session_wait(t, until, why);
+		e = s == NULL ? why->err : ERR_OK;
+		if (s != NULL && s->handle == CK_INVALID_HANDLE)
+			e = session_open(t, s, why);
+	} while (e == ERR_OVERLOADED && session_cap(t, s));
+	if (e == ERR_OVERLOADED)
+		e = why->err;
+	else if (e != ERR_OK && s != NULL)
 		token_session_give(s);
 	else if (s != NULL)
 		s->until = until;

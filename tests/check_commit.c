@@ -276,8 +276,11 @@ START_TEST(an_answer_with_too_many_replays_still_fits)
 	size_t len, lost_count, replays = 0;
 	int ends[2], lost[GATHER_ITEMS];
 	struct record *a = &s[0].authorised;
-	enum { ASKED = 170 };
+	enum { ASKED = 250 };
+	static uint8_t reference[REFERENCE_MAX];
 
+	memset(reference, 'r', sizeof(reference));
+	a->reference = octets_of(reference, sizeof(reference));
 	a->idempotency = octets_text("again");
 	a->request_sha256 = octets_of(s[0].request_sha256, SHA256_SIZE);
 	ck_assert_int_eq(bench_put(&b, a), ERR_OK);

@@ -133,6 +133,7 @@ token_and_pki() {
 
 config_defaults() {
 	CONF_MODULE=$DEMO_MODULE
+	CONF_TOKEN=''	    # further lines of token main
 	CONF_ENVIRONMENT='' # further "NAME=value" of the token, each after a comma
 	CONF_POLICY=''	     # further lines of policy default
 	CONF_MAX_LIFETIME=24h
@@ -163,6 +164,7 @@ token main {
 	uri = "pkcs11:token=demo"
 	pin = "file:$WORK/hsm/pin"
 	environment = { "SOFTHSM2_CONF=$WORK/hsm/softhsm2.conf"$CONF_ENVIRONMENT }
+	$CONF_TOKEN
 }
 policy default {
 	max_lifetime = $CONF_MAX_LIFETIME
