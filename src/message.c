@@ -393,16 +393,27 @@ static const struct field appended[] = {REFUSAL(msg_appended), NUMBER(msg_append
 static const struct field append_answer[] = {
 	ITEMS(msg_append_answer, item, count, 1, MSG_ITEMS, appended), FIELDS_END};
 
-static const struct field read_question[] = {RANGE(msg_read, kind, READ_LIVE, READ_HEADS),
+static const struct field hold[] = {STRING(msg_hold, request, is_id), STRING(msg_hold, by, is_name),
+	DIGEST(msg_hold, by_sha256), STRING(msg_hold, by_serial, is_hex),
+	STRING(msg_hold, peer, is_visible), STRING(msg_hold, key, is_name_or_empty),
+	STRING(msg_hold, client, is_name_or_empty),
+	BYTES(msg_hold, reason, 1, HOLD_REASON_MAX, is_utf8), FIELDS_END};
+static const struct field hold_answer[] = {REFUSAL(msg_hold_answer), NUMBER(msg_hold_answer, live),
+	NUMBER(msg_hold_answer, latest_expiry), FIELDS_END};
+
+static const struct field read_question[] = {RANGE(msg_read, kind, READ_LIVE, READ_HOLDS),
 	STRING(msg_read, key, is_name_or_empty), STRING(msg_read, client, is_name_or_empty),
 	FIELDS_END};
 static const struct field chain_head[] = {STRING(msg_head_of_chain, chain, is_visible),
 	NUMBER(msg_head_of_chain, size), NUMBER(msg_head_of_chain, last_time),
 	DIGEST(msg_head_of_chain, root), FIELDS_END};
+static const struct field held[] = {STRING(msg_held, key, is_name_or_empty),
+	STRING(msg_held, client, is_name_or_empty), STRING(msg_held, reason, is_utf8), FIELDS_END};
 static const struct field read_answer[] = {CODE(msg_read_answer, err),
-	RANGE(msg_read_answer, kind, READ_LIVE, READ_HEADS), NUMBER(msg_read_answer, live),
+	RANGE(msg_read_answer, kind, READ_LIVE, READ_HOLDS), NUMBER(msg_read_answer, live),
 	NUMBER(msg_read_answer, latest_expiry), NUMBER(msg_read_answer, octets),
-	ITEMS(msg_read_answer, head, count, 0, 64, chain_head), FIELDS_END};
+	ITEMS(msg_read_answer, head, count, 0, 64, chain_head),
+	ITEMS(msg_read_answer, held, held_count, 0, READ_HELD, held), FIELDS_END};
 
 static const struct field state[] = {NUMBER(msg_state, from), FIELDS_END};
 static const struct field state_key[] = {STRING(msg_state_key, name, is_name),
@@ -457,6 +468,8 @@ CODEC(msg_issue, issue)
 CODEC(msg_issue_answer, issue_answer)
 CODEC(msg_append, append)
 CODEC(msg_append_answer, append_answer)
+CODEC(msg_hold, hold)
+CODEC(msg_hold_answer, hold_answer)
 CODEC(msg_read, read_question)
 CODEC(msg_read_answer, read_answer)
 CODEC(msg_state, state)

@@ -36,9 +36,9 @@ enum msg_type {
 	MSG_APPEND = 8, /* hsm -> ledger */
 	MSG_READ = 10,	/* api -> ledger */
 	MSG_STATE = 12, /* api -> hsm: how are your keys; child -> parent: I am ready (no answer) */
-	MSG_HOLD = 14,
-	MSG_RELEASE = 16
-	/* the answer to each is the number after it */
+	MSG_HOLD = 14,	/* api -> ledger */
+	MSG_RELEASE = 16 /* api -> ledger */
+			 /* the answer to each is the number after it */
 };
 #define MSG_ANSWER(type) ((enum msg_type)((type) + 1))
 
@@ -197,11 +197,45 @@ struct msg_append_answer {
 void msg_append_answer_write(struct buf *out, const struct msg_append_answer *m);
 enum err msg_append_answer_read(struct msg_append_answer *m, struct reader *r);
 
+/*
+ * HOLD and RELEASE, of one form: issuance with a key, for a client, or for this client with this
+ * key is stopped, or goes on. The ledger asks its own configuration whether the client `by` has the
+ * right, then writes one HELD or RELEASED into every chain of its node, in one transaction with the
+ * hold itself: every AUTHORISED that is committed after the answer is subject to it. A hold on what
+ * is held already replaces the reason; a release ends the hold on exactly this key and client.
+ */
+#define HOLD_REASON_MAX 200
+struct msg_hold {
+	char request[ID_SIZE];
+	char by[NAME_SIZE];		/* the client that asks, as told by the api */
+	uint8_t by_sha256[SHA256_SIZE]; /* of its certificate */
+	char by_serial[48];
+	char peer[PEER_SIZE];
+	char key[NAME_SIZE], client[NAME_SIZE]; /* "" = any, not both */
+	struct octets reason;			/* UTF-8, 1..HOLD_REASON_MAX octets */
+};
+void msg_hold_write(struct buf *out, const struct msg_hold *m);
+enum err msg_hold_read(struct msg_hold *m, struct reader *r);
+/* ERR_NO_RIGHT; ERR_NO_KEY, ERR_NOT_FOUND: no such key, client or hold; ERR_LEDGER_UNAVAILABLE. */
+struct msg_hold_answer {
+	struct refusal refusal;
+	uint64_t live; /* unexpired credentials of this key and client, with those under way */
+	int64_t latest_expiry; /* of these; 0 = none */
+};
+void msg_hold_answer_write(struct buf *out, const struct msg_hold_answer *m);
+enum err msg_hold_answer_read(struct msg_hold_answer *m, struct reader *r);
+
 /* READ: api -> ledger. */
-enum msg_read_kind { READ_LIVE = 1, READ_HEADS = 2 };
+enum msg_read_kind { READ_LIVE = 1, READ_HEADS, READ_HOLDS };
+#define READ_HELD 64
 struct msg_read {
 	uint8_t kind;
-	char key[NAME_SIZE], client[NAME_SIZE]; /* READ_LIVE: "" = any */
+	char key[NAME_SIZE], client[NAME_SIZE]; /* READ_LIVE: "" = any; READ_HOLDS: those after the
+						   hold on these; both "": from the first on */
+};
+struct msg_held {
+	char key[NAME_SIZE], client[NAME_SIZE]; /* "" = any */
+	char reason[HOLD_REASON_MAX + 1];
 };
 struct msg_head_of_chain {
 	char chain[2 * NAME_SIZE + 8];
@@ -217,6 +251,8 @@ struct msg_read_answer {
 	uint64_t octets;       /* READ_HEADS: size of the store on disk */
 	uint16_t count;	       /* READ_HEADS */
 	struct msg_head_of_chain head[64];
+	uint16_t held_count; /* READ_HOLDS: READ_HELD of them means that there may be more */
+	struct msg_held held[READ_HELD];
 };
 void msg_read_write(struct buf *out, const struct msg_read *m);
 enum err msg_read_read(struct msg_read *m, struct reader *r);

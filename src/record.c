@@ -44,6 +44,7 @@ static const struct member members[] = {
 	MEMBER(attempt, INT, ATTEMPT, TESTED | T(UNKNOWN) | T(REFUSED)),
 	MEMBER(boot_id, TEXT, T(START), T(CLOCK)),
 	MEMBER(boottime, INT, T(START), T(CLOCK) | T(AUTHORISED)),
+	MEMBER(by, TEXT, NONE, T(HELD) | T(RELEASED)),
 	MEMBER(cert_not_before, INT, T(AUTHORISED), DECIDED),
 	MEMBER(certificate_sha256, HEX, T(AUTHORISED) | T(SELF_TEST) | T(KEY_PROVED),
 		T(REFUSED) | T(KEY_REFUSED)),

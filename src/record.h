@@ -89,6 +89,7 @@ struct record {
 	int64_t boottime; /* CLOCK_BOOTTIME, milliseconds */
 	int64_t single_user;
 	struct octets config; /* canonical JSON, embedded */
+	struct octets by;     /* HELD, RELEASED: the client that asked */
 	int64_t live, latest_expiry;
 	int64_t drift_ms;
 	struct octets note;

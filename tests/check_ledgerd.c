@@ -409,6 +409,53 @@ START_TEST(the_api_reads_counts_and_heads)
 }
 END_TEST
 
+/* A hold is answered when it is in force, and outlives the process. */
+START_TEST(a_hold_is_in_force_when_it_is_answered)
+{
+	static struct config_client security = {
+		.name = "security", .may = RIGHT_HOLD | RIGHT_RELEASE};
+	struct config_key www = {.name = "www", .token = "main", .uri = t.url, .policy = "default"};
+	static struct policy policy = {.name = "default"};
+	struct msg_hold m = {.by = "security", .by_serial = "0b", .peer = "unix", .key = "www"};
+	struct msg_hold_answer a;
+	struct sample s;
+	struct reader body;
+	struct buf out = BUF_INIT(MSG_MAX);
+
+	policy_defaults(&policy);
+	t.config.client = &security;
+	t.config.key = &www;
+	t.config.policy = &policy;
+	t.config.policy_count = t.config.client_count = t.config.key_count = 1;
+	sample_make(&s, &t.issuer, 1);
+	memset(m.request, 'a', ID_SIZE - 1);
+	m.reason = octets_text("ticket 7");
+	up();
+	start_and_config();
+	for (int i = 0; i < 2; i++) {
+		buf_reset(&out);
+		msg_begin(&out, i ? MSG_RELEASE : MSG_HOLD, ++t.serial);
+		msg_hold_write(&out, &m);
+		ck_assert_int_eq(channel_send(t.api, &out, NULL, 0, WAIT_MS), ERR_OK);
+		receive(t.api, MSG_ANSWER(i ? MSG_RELEASE : MSG_HOLD), &body);
+		ck_assert_int_eq(msg_hold_answer_read(&a, &body), ERR_OK);
+		ck_assert_int_eq(a.refusal.err, ERR_OK);
+		if (i == 0) {
+			kill(t.pid, SIGKILL);
+			wait_end();
+			up();
+			start_and_config();
+		}
+		ck_assert_int_eq(append(&s.authorised), i ? ERR_OK : ERR_HELD);
+	}
+	ck_assert_int_eq(down(), 0);
+	ck_assert_uint_eq(occurrences(stored(), "\"type\":\"HELD\""), 1);
+	ck_assert_uint_eq(occurrences(stored(), "\"type\":\"RELEASED\""), 1);
+	buf_free(&out);
+	sample_free(&s);
+}
+END_TEST
+
 /* What this channel does not carry ends the process: what, and how. */
 static const struct {
 	enum record_type type;
@@ -647,6 +694,7 @@ int main(void)
 	tcase_add_test(c, what_a_dead_writer_left_open_is_unknown);
 	tcase_add_test(c, a_new_writer_ends_the_old_one);
 	tcase_add_test(c, the_api_reads_counts_and_heads);
+	tcase_add_test(c, a_hold_is_in_force_when_it_is_answered);
 	tcase_add_loop_test(c, a_record_that_is_not_the_writers_ends_it, 0,
 		(int)(sizeof(foreign) / sizeof(foreign[0])));
 	tcase_add_loop_test(c, noise_ends_it, 0, 2);

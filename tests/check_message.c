@@ -22,7 +22,9 @@ typedef enum err (*reader_of)(void *m, struct reader *r);
 	X(msg_read)                                                                                \
 	X(msg_read_answer)                                                                         \
 	X(msg_state)                                                                               \
-	X(msg_state_answer)
+	X(msg_state_answer)                                                                        \
+	X(msg_hold)                                                                                \
+	X(msg_hold_answer)
 
 #define GLUE(name)                                                                                 \
 	static void write_##name(struct buf *out, const void *m)                                   \
@@ -174,6 +176,12 @@ static void fill_read_answer(struct msg_read_answer *m)
 		m->head[i].last_time = 5;
 		memset(m->head[i].root, (int)i, SHA256_SIZE);
 	}
+	m->held_count = READ_HELD;
+	for (unsigned i = 0; i < READ_HELD; i++) {
+		strcpy(m->held[i].key, i % 2 ? "www" : "");
+		strcpy(m->held[i].client, "edge-fra");
+		strcpy(m->held[i].reason, "ticket 1007");
+	}
 }
 
 static void fill_state(struct msg_state *m)
@@ -204,6 +212,25 @@ static void fill_state_answer(struct msg_state_answer *m)
 	}
 }
 
+static void fill_hold(struct msg_hold *m)
+{
+	memset(m->request, 'a', ID_SIZE - 1);
+	strcpy(m->by, "security");
+	memset(m->by_sha256, 4, SHA256_SIZE);
+	strcpy(m->by_serial, "0b");
+	strcpy(m->peer, "192.0.2.9:40002");
+	strcpy(m->key, "www");
+	strcpy(m->client, "edge-fra");
+	m->reason = OCTETS("ticket 1007");
+}
+
+static void fill_hold_answer(struct msg_hold_answer *m)
+{
+	fill_refusal(&m->refusal, ERR_NO_RIGHT);
+	m->live = 12;
+	m->latest_expiry = 1800003600;
+}
+
 struct sample {
 	const char *name;
 	size_t size;
@@ -231,6 +258,8 @@ static void setup(void)
 	fill_read_answer(samples[9].m);
 	fill_state(samples[10].m);
 	fill_state_answer(samples[11].m);
+	fill_hold(samples[12].m);
+	fill_hold_answer(samples[13].m);
 }
 
 static void teardown(void)

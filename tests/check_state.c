@@ -251,7 +251,7 @@ START_TEST(what_expired_is_forgotten_and_still_counted_right)
 		ck_assert_int_eq(bench_put(&b, &s[i].authorised), ERR_OK);
 		ck_assert_int_eq(bench_put(&b, &s[i].issued), ERR_OK);
 	}
-	ck_assert_int_eq(st->engine->live_issued(st, "www", "", HELP_NOW, &live, &latest), ERR_OK);
+	ck_assert_int_eq(st->engine->live_latest(st, "www", "", false, HELP_NOW, &live, &latest), ERR_OK);
 	ck_assert_uint_eq(live, 3);
 	ck_assert_int_eq(latest, HELP_NOW + 3600);
 	b.now = s[3].authorised.now = HELP_NOW + 4000;
@@ -262,7 +262,7 @@ START_TEST(what_expired_is_forgotten_and_still_counted_right)
 	s[4].authorised.now = b.now;
 	ck_assert_int_eq(bench_group(&b, &one, 1, 1, 0), ERR_OK);
 	ck_assert_int_eq(b.item[0].answer.refusal.err, ERR_QUOTA);
-	ck_assert_int_eq(st->engine->live_issued(st, "", "", 0, &live, &latest), ERR_OK);
+	ck_assert_int_eq(st->engine->live_latest(st, "", "", false, 0, &live, &latest), ERR_OK);
 	ck_assert_uint_eq(live, 0);
 }
 END_TEST

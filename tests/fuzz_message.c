@@ -18,7 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t len);
 	X(msg_read)                                                                                \
 	X(msg_read_answer)                                                                         \
 	X(msg_state)                                                                               \
-	X(msg_state_answer)
+	X(msg_state_answer)                                                                        \
+	X(msg_hold)                                                                                \
+	X(msg_hold_answer)
 
 #define TRY(name)                                                                                  \
 	static void try_##name(const uint8_t *octets, size_t len)                                  \

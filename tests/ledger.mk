@@ -5,7 +5,7 @@ tests_libledgerhelp_a_SOURCES = tests/ledger_help.c tests/ledger_help.h \
 	tests/ledger_bench.c tests/ledger_bench.h
 LEDGER_CHECK = tests/libledgerhelp.a src/ledger/libledger.a $(CHECK_LINK) $(SQLITE_LIBS)
 
-ledger_checks = tests/check_record tests/check_store tests/check_state tests/check_commit tests/check_ledger_verify tests/check_ledgerd
+ledger_checks = tests/check_record tests/check_store tests/check_state tests/check_commit tests/check_ledger_verify tests/check_ledgerd tests/check_holds
 check_PROGRAMS += $(ledger_checks)
 UNIT_TESTS += $(ledger_checks)
 EXTRA_DIST += src/ledger/RECORDS.md
@@ -21,3 +21,5 @@ tests_check_commit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_commit_LDADD = $(LEDGER_CHECK)
 tests_check_store_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_store_LDADD = $(LEDGER_CHECK)
+tests_check_holds_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_holds_LDADD = $(LEDGER_CHECK)

@@ -34,15 +34,27 @@ static struct config *config_make(struct bench *b)
 {
 	char word[] = "x";
 	struct config_token token = {.name = "main", .module = word, .uri = word, .pin = word};
+	struct config_key key = {.name = "www", .token = "main", .uri = word, .policy = "default"};
+	struct policy policy = {.name = "default"};
+	struct config_client clients[] = {{.name = "edge", .may = RIGHT_ISSUE},
+		{.name = "security", .may = RIGHT_HOLD | RIGHT_RELEASE},
+		{.name = "watch", .may = RIGHT_HOLD}};
 	struct config plain = {.node = "sign1",
 		.origin = word,
 		.state = word,
 		.ledger = b->url,
 		.token = &token,
-		.token_count = 1};
+		.token_count = 1,
+		.policy = &policy,
+		.policy_count = 1,
+		.key = &key,
+		.key_count = 1,
+		.client = clients,
+		.client_count = 3};
 	struct buf octets = BUF_INIT(CONFIG_BUNDLE_MAX);
 	struct config *made;
 
+	policy_defaults(&policy);
 	plain.users.api = plain.users.hsm = plain.users.ledger = word;
 	ck_assert_int_eq(config_encode(&octets, &plain), ERR_OK);
 	ck_assert_int_eq(config_decode(&made, octets.octets, octets.len), ERR_OK);

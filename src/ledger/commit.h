@@ -59,6 +59,12 @@ void ledger_generation(struct ledger *l, struct config *c);
 /* A writer for node/token: its chain, whose open records are closed as UNKNOWN. */
 enum err ledger_serve(struct ledger *l, const char *token, int64_t now, struct chain **out);
 
+/* The chain node/token, an empty one if there is none yet; NULL: no memory. */
+struct chain *ledger_chain(struct ledger *l, const char *token);
+
+/* Whether it is a chain of this node, not of another one that shares the database. */
+bool ledger_own(const struct ledger *l, const struct chain *c);
+
 /* May a writer send this record? False: it is broken. */
 bool commit_takes(const struct record *r);
 /*

@@ -14,6 +14,7 @@
 #include "answers.h"
 #include "child.h"
 #include "gather.h"
+#include "holds.h"
 #include "log.h"
 
 enum { EXIT_DRAINED = 0, EXIT_BROKEN = 70, EXIT_ABSENT = 75, EXIT_CONFIGURATION = 78 };
@@ -219,22 +220,52 @@ static void hsm_hello(
 	buf_free(&out);
 }
 
-static void api_read(
-	struct server *s, struct peer *p, const struct msg_head *head, struct reader *body)
+static enum err api_read(struct server *s, struct reader *body, struct buf *out)
 {
-	struct buf out = BUF_INIT(MSG_MAX);
 	struct msg_read_answer a;
 	struct msg_read m;
 
-	if (head->type != MSG_READ || msg_read_read(&m, body))
-		broken("api");
+	if (msg_read_read(&m, body))
+		broken("api: READ");
 
 	enum err e = answer_read(&s->ledger, &m, wall(), &a);
 
+	msg_read_answer_write(out, &a);
+	return e;
+}
+
+static enum err api_hold(
+	struct server *s, enum record_type type, struct reader *body, struct buf *out)
+{
+	struct msg_hold_answer a;
+	struct msg_hold m;
+
+	if (msg_hold_read(&m, body))
+		broken("api: HOLD or RELEASE");
+
+	enum err e = hold_take(&s->ledger, type, &m, wall(), monotonic_ms(), &a);
+
+	msg_hold_answer_write(out, &a);
+	return e;
+}
+
+static void api_message(
+	struct server *s, struct peer *p, const struct msg_head *head, struct reader *body)
+{
+	struct buf out = BUF_INIT(MSG_MAX);
+	enum err e = ERR_OK;
+
+	msg_begin(&out, MSG_ANSWER(head->type), head->serial);
+	if (head->type == MSG_READ)
+		e = api_read(s, body, &out);
+	else if (head->type == MSG_HOLD)
+		e = api_hold(s, RECORD_HELD, body, &out);
+	else if (head->type == MSG_RELEASE)
+		e = api_hold(s, RECORD_RELEASED, body, &out);
+	else
+		broken("api: a message of another channel");
 	if (e)
 		store_failed(s, e);
-	msg_begin(&out, MSG_ANSWER(MSG_READ), head->serial);
-	msg_read_answer_write(&out, &a);
 	peer_answer(p, &out);
 	buf_free(&out);
 }
@@ -260,7 +291,7 @@ static bool peer_read(struct server *s, struct peer *p)
 	if (e || msg_open(&head, &body, s->octets, len))
 		broken(p->name);
 	if (p->role == ROLE_API) {
-		api_read(s, p, &head, &body);
+		api_message(s, p, &head, &body);
 	} else if (head.type == MSG_HELLO) {
 		hsm_hello(s, p, &head, &body);
 	} else {

@@ -182,7 +182,14 @@ void ledger_generation(struct ledger *l, struct config *c)
 	l->generation[0] = config_ref(c);
 }
 
-enum err ledger_serve(struct ledger *l, const char *token, int64_t now, struct chain **out)
+bool ledger_own(const struct ledger *l, const struct chain *c)
+{
+	size_t len = strlen(l->node);
+
+	return strncmp(c->stored.chain, l->node, len) == 0 && c->stored.chain[len] == '/';
+}
+
+struct chain *ledger_chain(struct ledger *l, const char *token)
 {
 	struct store_chain fresh = {.last_time = 0};
 	struct chain *c = l->chains;
@@ -195,9 +202,17 @@ enum err ledger_serve(struct ledger *l, const char *token, int64_t now, struct c
 		merkle_root(&fresh.tree, fresh.root);
 		c = chain_add(l, &fresh);
 	}
+	if (c)
+		snprintf(c->token, sizeof(c->token), "%s", token);
+	return c;
+}
+
+enum err ledger_serve(struct ledger *l, const char *token, int64_t now, struct chain **out)
+{
+	struct chain *c = ledger_chain(l, token);
+
 	if (!c)
 		return ERR_NOMEM;
-	snprintf(c->token, sizeof(c->token), "%s", token);
 
 	enum err e = close_open(l, c, now);
 

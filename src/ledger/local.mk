@@ -10,6 +10,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/commit.c src/ledger/commit.h src/ledger/ledger.c \
 	src/ledger/gather.c src/ledger/gather.h \
 	src/ledger/answers.c src/ledger/answers.h \
+	src/ledger/holds.c src/ledger/holds.h \
 	src/ledger/attempts.c src/ledger/attempts.h \
 	src/ledger/rebuild.c src/ledger/rebuild.h \
 	src/ledger/verify.c src/ledger/verify.h \

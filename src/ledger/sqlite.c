@@ -268,11 +268,11 @@ static enum err live_count(
 	return ERR_OK;
 }
 
-static enum err live_issued(struct store *s, const char *key, const char *client, int64_t now,
-	uint64_t *count, int64_t *latest)
+static enum err live_latest(struct store *s, const char *key, const char *client, bool open,
+	int64_t now, uint64_t *count, int64_t *latest)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_LIVE_ISSUED, "tti", key, client, now);
+	enum err e = row(s, &st, S_LIVE_LATEST, "ttii", key, client, now, (int64_t)open);
 
 	if (e)
 		return e;
@@ -363,6 +363,22 @@ static enum err hold_find(struct store *s, const char *key, const char *client, 
 	return reason->err;
 }
 
+static enum err hold_after(
+	struct store *s, const char *key, const char *client, struct msg_held *out)
+{
+	sqlite3_stmt *st;
+	enum err e = row(s, &st, S_HOLD_AFTER, "tt", key, client);
+
+	if (e)
+		return e;
+	if (!text_column(st, 0, out->key, sizeof(out->key)) ||
+		!text_column(st, 1, out->client, sizeof(out->client)) ||
+		!text_column(st, 2, out->reason, sizeof(out->reason)))
+		e = ERR_FORMAT;
+	sqlite3_reset(st);
+	return e;
+}
+
 const struct store_engine store_sqlite = {
 	.scheme = "sqlite:",
 	.open = sqlite_open,
@@ -389,7 +405,7 @@ const struct store_engine store_sqlite = {
 	.attempt_drop = attempt_drop,
 	.attempt_open = attempt_open,
 	.live_count = live_count,
-	.live_issued = live_issued,
+	.live_latest = live_latest,
 	.live_shared = live_shared,
 	.purge = purge,
 	.idempotency_get = idempotency_get,
@@ -397,4 +413,5 @@ const struct store_engine store_sqlite = {
 	.hold_put = hold_put,
 	.hold_drop = hold_drop,
 	.hold_find = hold_find,
+	.hold_after = hold_after,
 };

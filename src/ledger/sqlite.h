@@ -37,9 +37,9 @@
 	X(LIVE_CLIENT,                                                                             \
 		"SELECT coalesce((SELECT live FROM counts WHERE kind = 'client' AND name = ?2), "  \
 		"0) - (SELECT count(*) FROM attempts WHERE client = ?2 AND expiry <= ?3)")         \
-	X(LIVE_ISSUED, "SELECT count(*), coalesce(max(expiry), 0) FROM attempts WHERE "            \
-		       "issued >= 0 AND expiry > ?3 AND (?1 = '' OR key = ?1) AND "                \
-		       "(?2 = '' OR client = ?2)")                                                 \
+	X(LIVE_LATEST, "SELECT count(*), coalesce(max(expiry), 0) FROM attempts WHERE "            \
+		       "client <> '' AND (issued >= 0 OR ?4) AND expiry > ?3 AND "                 \
+		       "(?1 = '' OR key = ?1) AND (?2 = '' OR client = ?2)")                       \
 	X(LIVE_SHARED, "SELECT EXISTS (SELECT 1 FROM attempts WHERE spki_sha256 = ?1 AND "         \
 		       "client <> ?2 AND client <> '' AND expiry > ?3)")                           \
 	X(PURGE_ATTEMPTS, "DELETE FROM attempts WHERE (id, attempt) IN (SELECT id, attempt FROM "  \
@@ -55,7 +55,9 @@
 	X(HOLD_PUT, "INSERT OR REPLACE INTO holds VALUES (?1, ?2, ?3)")                            \
 	X(HOLD_DROP, "DELETE FROM holds WHERE key = ?1 AND client = ?2")                           \
 	X(HOLD_FIND, "SELECT reason FROM holds WHERE (key = '' OR key = ?1) AND "                  \
-		     "(client = '' OR client = ?2) LIMIT 1")
+		     "(client = '' OR client = ?2) LIMIT 1")                                       \
+	X(HOLD_AFTER, "SELECT key, client, reason FROM holds WHERE (key, client) > (?1, ?2) "      \
+		      "ORDER BY key, client LIMIT 1")
 
 enum statement {
 #define STATEMENT_ENUM(name, sql) S_##name,

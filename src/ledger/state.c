@@ -309,7 +309,7 @@ enum err state_close(struct store *s, const struct record *r, const char *chain)
 
 enum err state_hold(struct store *s, const struct record *r)
 {
-	char reason[1024] = "";
+	char reason[HOLD_REASON_MAX + 1] = "";
 	struct names n;
 
 	names_of(&n, r);

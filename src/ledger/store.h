@@ -114,9 +114,9 @@ struct store_engine {
 	 * both "" and not both given). */
 	enum err (*live_count)(
 		struct store *s, const char *key, const char *client, int64_t now, uint64_t *count);
-	/* Issued alone; "" = any. *latest: 0 when there is none. */
-	enum err (*live_issued)(struct store *s, const char *key, const char *client, int64_t now,
-		uint64_t *count, int64_t *latest);
+	/* Issued, and open ones too if open; "" = any. *latest: 0 when there is none. */
+	enum err (*live_latest)(struct store *s, const char *key, const char *client, bool open,
+		int64_t now, uint64_t *count, int64_t *latest);
 	/* Whether another client has one for this DC key that expires after now. */
 	enum err (*live_shared)(struct store *s, const uint8_t spki_sha256[SHA256_SIZE],
 		const char *client, int64_t now, bool *shared);
@@ -135,6 +135,9 @@ struct store_engine {
 	/* The one that stops this client's use of this key. Appends its reason. ERR_NOT_FOUND. */
 	enum err (*hold_find)(
 		struct store *s, const char *key, const char *client, struct buf *reason);
+	/* The first one that sorts after this key and client; ERR_NOT_FOUND. "" and "" begin. */
+	enum err (*hold_after)(
+		struct store *s, const char *key, const char *client, struct msg_held *out);
 };
 
 extern const struct store_engine store_sqlite;
