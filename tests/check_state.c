@@ -251,7 +251,8 @@ START_TEST(what_expired_is_forgotten_and_still_counted_right)
 		ck_assert_int_eq(bench_put(&b, &s[i].authorised), ERR_OK);
 		ck_assert_int_eq(bench_put(&b, &s[i].issued), ERR_OK);
 	}
-	ck_assert_int_eq(st->engine->live_latest(st, "www", "", false, HELP_NOW, &live, &latest), ERR_OK);
+	ck_assert_int_eq(
+		st->engine->live_latest(st, "www", "", false, HELP_NOW, &live, &latest), ERR_OK);
 	ck_assert_uint_eq(live, 3);
 	ck_assert_int_eq(latest, HELP_NOW + 3600);
 	b.now = s[3].authorised.now = HELP_NOW + 4000;
