@@ -1,0 +1,450 @@
+"""An independent verifier of a ledger: canonical records without a gap, leaf hashes and roots, what
+was authorised against what the policy of its time allowed, and every signature anew.
+
+verify_ledger.py LEDGER [CHAIN:SIZE:ROOT ...]   (an older head: the ledger must extend it)
+
+Prints each thing that is wrong, a line each; exit status 1 when there is any.
+"""
+
+import hashlib
+import sys
+from dataclasses import dataclass, field
+
+import policy_oracle as po
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from ledger_records import Malformed, decode, leaf_hash, load, tree_root
+
+DELEGATION_USAGE = "1.3.6.1.4.1.44363.44"
+DAY = 86400
+HASHES = {0x0403: hashes.SHA256, 0x0503: hashes.SHA384, 0x0603: hashes.SHA512, 0x0804: hashes.SHA256,
+          0x0809: hashes.SHA256, 0x080A: hashes.SHA384, 0x080B: hashes.SHA512}  # fmt: skip
+CURVES = {0x0403: "secp256r1", 0x0503: "secp384r1", 0x0603: "secp521r1"}
+
+
+class Certificate:
+    def __init__(self, der):
+        self.der = der
+        self.sha256 = hashlib.sha256(der).digest()
+        self.x509 = x509.load_der_x509_certificate(der)
+        self.begin = seconds(self.x509.not_valid_before)
+        self.end = seconds(self.x509.not_valid_after)
+        self.key = self.x509.public_key()
+
+    def faults(self):
+        """Why it must not sign delegated credentials (RFC 9345 section 4.2)."""
+        found = {e.oid.dotted_string: e for e in self.x509.extensions}
+        usage = found.get(DELEGATION_USAGE)
+        if usage is None:
+            yield "its certificate has no DelegationUsage"
+        elif usage.critical or usage.value.value != b"\x05\0":
+            yield "its certificate's DelegationUsage is critical or not NULL"
+        key_usage = found.get("2.5.29.15")
+        if key_usage is None or not key_usage.value.digital_signature:
+            yield "its certificate's key usage lacks digitalSignature"
+        constraints = found.get("2.5.29.19")
+        if constraints is not None and constraints.value.ca:
+            yield "its certificate is that of an authority"
+
+    def verifies(self, algorithm, signature, message):
+        try:
+            if algorithm in CURVES and isinstance(self.key, ec.EllipticCurvePublicKey):
+                if self.key.curve.name != CURVES[algorithm]:
+                    return False
+                self.key.verify(signature, message, ec.ECDSA(HASHES[algorithm]()))
+            elif algorithm == 0x0807 and isinstance(self.key, ed25519.Ed25519PublicKey):
+                self.key.verify(signature, message)
+            elif algorithm in HASHES and isinstance(self.key, rsa.RSAPublicKey):
+                h = HASHES[algorithm]()
+                self.key.verify(signature, message, padding.PSS(padding.MGF1(h), h.digest_size), h)
+            else:
+                return False
+        except InvalidSignature:
+            return False
+        return True
+
+
+def seconds(naive_utc):
+    return int((naive_utc - type(naive_utc)(1970, 1, 1)).total_seconds())
+
+
+@dataclass
+class Attempt:
+    """A signature that was announced: by AUTHORISED or SELF-TEST."""
+
+    chain: str
+    opened: dict
+    tbs: bytes = None  # rebuilt; None where that was impossible
+    certificate: Certificate = None
+    outcomes: list = field(default_factory=list)
+    lost: bool = False  # it had no outcome when START or STOP came
+
+    @property
+    def name(self):
+        number = self.opened.get("attempt")
+        return self.opened["id"] + (f" attempt {number}" if number else "")
+
+    @property
+    def credential(self):
+        return next((o["dc"] for o in self.outcomes if "dc" in o), None)
+
+
+class Verifier:
+    """certificates: others than those that the ledger shows, for what it could not prove."""
+
+    def __init__(self, ledger, certificates=()):
+        self.ledger = ledger
+        self.certificates = {c.sha256: c for c in certificates}
+        self.problems = []
+        self.attempts = []
+        self.records = 0
+        self.open = 0  # attempts without an outcome at the end of a chain that was not stopped
+
+    def wrong(self, chain, idx, words):
+        self.problems.append(f"{chain} {'head' if idx is None else idx}: {words}")
+
+    def run(self, older_heads=()):
+        chains, walks = {}, []
+        for row in self.ledger.rows:
+            chains.setdefault(row.chain, []).append(row)
+        for chain in list(self.ledger.heads or ()):
+            chains.setdefault(chain, [])
+        for chain, rows in chains.items():
+            leaves = [leaf_hash(row.text) for row in rows]
+            self.check_places(chain, rows, leaves)
+            for old_chain, size, root in older_heads:
+                if old_chain == chain and (size > len(leaves) or tree_root(leaves[:size]) != root):
+                    self.wrong(chain, None, f"it does not extend the older head of size {size}")
+            walk = Walk(self, chain)
+            walk.run(rows)
+            walks.append(walk)
+            self.records += len(rows)
+        for walk in walks:
+            walk.rebuild_the_rest()
+        for old_chain, size, _ in older_heads:
+            if old_chain not in chains:
+                self.wrong(old_chain, None, f"the chain is gone, and its head of size {size} is known")
+        return self.problems
+
+    def check_places(self, chain, rows, leaves):
+        expected = 0
+        for row, leaf in zip(rows, leaves):
+            if row.idx != expected:
+                self.wrong(chain, row.idx, f"stands where {expected} should")
+            expected = row.idx + 1
+            if row.leaf_hash is not None and row.leaf_hash != leaf:
+                self.wrong(chain, row.idx, "the stored leaf hash is not that of the record")
+        if self.ledger.heads is None:
+            return
+        head = self.ledger.heads.get(chain)
+        if head is None:
+            self.wrong(chain, None, "it has records and no head")
+        elif head.size != len(rows):
+            self.wrong(chain, None, f"it says {head.size} records, there are {len(rows)}")
+        elif head.root != tree_root(leaves):
+            self.wrong(chain, None, "its root is not that of its records")
+
+
+class Walk:
+    """One chain, record by record."""
+
+    def __init__(self, verifier, chain):
+        self.v = verifier
+        self.chain = chain
+        self.idx = None
+        self.attempts = {}  # (id, attempt) -> Attempt
+        self.certificates = {}  # (key, sha256) -> Certificate
+        self.configs = {}  # generation -> config
+        self.held = set()  # (key or None, client or None)
+        self.released = {}  # idempotency -> [(time, id)]
+        self.live = []  # (key, client, expiry) of what was issued
+        self.stopped = False
+
+    def wrong(self, words):
+        self.v.wrong(self.chain, self.idx, words)
+
+    def run(self, rows):
+        for row in rows:
+            self.idx = row.idx
+            try:
+                r = decode(row)
+            except Malformed as e:
+                self.wrong(str(e))
+                continue
+            if r["idx"] != row.idx or r["chain"] != self.chain:
+                self.wrong("names another place than its own")
+                continue
+            if row is rows[0] and r["type"] not in ("START", "SUCCEEDED"):
+                self.wrong(f"the chain begins with {r['type']}")
+            self.stopped = r["type"] == "STOP"
+            take = getattr(self, "take_" + r["type"].replace("-", "_").lower(), None)
+            if take:
+                take(r)
+        if not self.stopped:
+            self.v.open += sum(not a.outcomes for a in self.attempts.values())
+
+    # ---- what is announced ----
+
+    def announce(self, r, number):
+        attempt = Attempt(self.chain, r)
+        name = (r["id"], number)
+        if name in self.attempts:
+            self.wrong("its id and attempt were used before")
+        self.attempts[name] = attempt
+        self.v.attempts.append(attempt)
+        return attempt
+
+    def rebuild(self, attempt, role, algorithm):
+        r, cert = attempt.opened, attempt.certificate
+        scheme, signs = po.CODES.get(algorithm), po.CODES.get(r["signature_algorithm"])
+        if role not in po.ROLE_NAMES or scheme is None or signs is None or not 0 <= r["valid_time"] < 2**32:
+            self.wrong("its role, algorithms or valid_time are none")
+            return
+        attempt.tbs = po.tbs(po.ROLE_NAMES.index(role), cert.der, r["valid_time"], scheme, r["spki"], signs)
+        if hashlib.sha256(attempt.tbs).digest() != r["tbs_sha256"]:
+            self.wrong("tbs_sha256 is not that of the octets that its fields make")
+        if "spki_sha256" in r and hashlib.sha256(r["spki"]).digest() != r["spki_sha256"]:
+            self.wrong("spki_sha256 is not that of spki")
+
+    def take_self_test(self, r):
+        attempt = self.announce(r, r.get("attempt"))
+        if r["valid_time"] != 0:
+            self.wrong("a self-test's valid_time is not 0")
+        if r.get("now", 0) <= r.get("cert_not_before", -1):
+            self.wrong("a self-test of a certificate that is not valid yet: its credential has not expired")
+        return attempt  # its certificate comes with KEY-PROVED, if it comes
+
+    def rebuild_the_rest(self):
+        """Self-tests that proved nothing: their certificate may be known from elsewhere."""
+        for attempt in self.attempts.values():
+            r = attempt.opened
+            if attempt.tbs is None and r["type"] == "SELF-TEST" and {"role", "algorithm", "signature_algorithm"} <= set(r):
+                attempt.certificate = self.v.certificates.get(r["certificate_sha256"])
+                if attempt.certificate:
+                    self.idx = r["idx"]
+                    self.rebuild(attempt, r["role"], r["algorithm"])
+
+    def take_authorised(self, r):
+        attempt = self.announce(r, r["attempt"])
+        self.check_order_of_attempts(r)
+        attempt.certificate = self.certificates.get((r["key"], r["certificate_sha256"]))
+        if attempt.certificate is None:
+            self.wrong("no KEY-PROVED record shows its certificate for its key")
+        else:
+            self.rebuild(attempt, r["role"], r["algorithm"])
+        config = self.configs.get(r["generation"])
+        if config is None:
+            self.wrong("no CONFIG record announced its generation")
+        elif attempt.certificate is not None:
+            self.check_policy(r, attempt.certificate, config)
+        for key, client in self.held:
+            if key in (None, r["key"]) and client in (None, r["client"]):
+                self.wrong("it was authorised while issuance was on hold")
+
+    def check_order_of_attempts(self, r):
+        number = r["attempt"]
+        if not 1 <= number <= 3:
+            self.wrong(f"attempt {number} is none of 1 to 3")
+        for before in range(1, number):
+            earlier = self.attempts.get((r["id"], before))
+            if earlier is None:
+                self.wrong(f"there was no attempt {before} before it")
+            elif not earlier.outcomes or earlier.outcomes[-1]["type"] not in ("FAILED", "UNKNOWN"):
+                self.wrong(f"attempt {before} had not failed")
+
+    # ---- the policy of its time ----
+
+    def check_policy(self, r, cert, config):
+        key = named(config["keys"], r["key"])
+        client = named(config["clients"], r["client"])
+        if key is None or client is None:
+            self.wrong("its key or client is not in the configuration")
+            return
+        if "issue" not in client["may"] or r["key"] not in client["keys"]:
+            self.wrong("its client may not issue with its key")
+        mine = policy_of(named(config["policies"], key["policy"]))
+        theirs = policy_of(named(config["policies"], client["policy"])) if client["policy"] else mine
+        policy = mine.narrowed(theirs)
+        if config.get("max_lifetime", policy.max_lifetime) < policy.max_lifetime:
+            policy = po.Policy(config["max_lifetime"], *(getattr(policy, n) for n in POLICY_FIELDS))
+        ask = po.Ask(
+            po.ROLE_NAMES.index(r["role"]) if r["role"] in po.ROLE_NAMES else None,
+            po.CODES.get(r["algorithm"]),
+            r["possession"] == "csr",
+            "lifetime",
+            r["lifetime_asked"],
+            r["expiry"] - r["lifetime_asked"],
+        )
+        if r["cert_not_before"] != cert.begin:
+            self.wrong("cert_not_before is not that of its certificate")
+        verdict = po.decide(policy, ask, cert.begin, cert.end, r["now"])
+        for code, _ in sorted(verdict.reasons):
+            self.wrong(f"its policy does not allow it: {code}")
+        for name, value in (
+            ("valid_time", verdict.valid_time),
+            ("expiry", verdict.expiry),
+            ("window_opens", verdict.window_opens),
+            ("lifetime_granted", verdict.lifetime),
+        ):
+            if r[name] != value:
+                self.wrong(f"{name} is {r[name]}, not {value}")
+
+    def check_live(self, r):
+        """ISSUED: no more unexpired ones than the configuration allows."""
+        config = self.configs.get(r["generation"])
+        if config is None:
+            return
+        self.live = [x for x in self.live if x[2] > r["now"]]
+        self.live.append((r["key"], r["client"], r["expiry"]))
+        key, client = named(config["keys"], r["key"]), named(config["clients"], r["client"])
+        if key is None or client is None:
+            return
+        policies = {key["policy"], client["policy"]} - {""}
+        most = min(named(config["policies"], p)["max_live"] for p in policies)
+        if sum(x[0] == r["key"] for x in self.live) > most:
+            self.wrong(f"more than {most} unexpired credentials of its key")
+        if 0 < client["max_live"] < sum(x[1] == r["client"] for x in self.live):
+            self.wrong(f"more than {client['max_live']} unexpired credentials of its client")
+
+    # ---- outcomes ----
+
+    def end(self, r):
+        attempt = self.attempts.get((r["id"], r.get("attempt")))
+        if attempt is None:
+            self.wrong("nothing was announced under its id and attempt")
+            return None
+        types = [o["type"] for o in attempt.outcomes]
+        if types and not (r["type"] == "LATE" and types == ["UNKNOWN"]):
+            self.wrong(f"its attempt has the outcome {types[-1]} already")
+        attempt.outcomes.append(r)
+        return attempt
+
+    def check_credential(self, r, attempt):
+        if hashlib.sha256(r["dc"]).digest() != r["dc_sha256"]:
+            self.wrong("dc_sha256 is not that of dc")
+        try:
+            dc = po.parse(r["dc"])
+        except ValueError as e:
+            self.wrong(f"its dc is none: {e}")
+            return
+        if attempt.tbs is None:
+            return
+        tail = po.credential(dc.valid_time, dc.scheme, dc.spki) + dc.algorithm.to_bytes(2, "big")
+        if not attempt.tbs.endswith(tail) or len(attempt.tbs) != 98 + len(attempt.certificate.der) + len(tail):
+            self.wrong("its credential is not the one that was announced")
+        elif not attempt.certificate.verifies(dc.algorithm, dc.signature, attempt.tbs):
+            self.wrong("its signature does not verify under the certificate's key")
+
+    def take_issued(self, r):
+        attempt = self.end(r)
+        if attempt is None:
+            return
+        opened = attempt.opened
+        if opened["type"] != "AUTHORISED":
+            self.wrong("a self-test's credential was issued")
+            return
+        self.check_credential(r, attempt)
+        self.check_live(opened)
+        if "idempotency" in opened:
+            name = (opened["client"], opened["key"], opened["idempotency"])
+            for time, before in self.released.get(name, ()):
+                if opened["time"] - time < DAY and before != opened["id"]:
+                    self.wrong("its Idempotency-Key released a credential before")
+            self.released.setdefault(name, []).append((opened["time"], opened["id"]))
+
+    def take_late(self, r):
+        if (attempt := self.end(r)) is not None:
+            self.check_credential(r, attempt)
+
+    def take_failed(self, r):
+        self.end(r)
+
+    take_unknown = take_failed
+
+    def take_key_refused(self, r):
+        if "id" in r:
+            self.end(r)
+
+    def take_key_proved(self, r):
+        attempt = self.end(r)
+        der = r["certificates"][3 : 3 + int.from_bytes(r["certificates"][:3], "big")]
+        try:
+            cert = Certificate(der)
+        except ValueError as e:
+            self.wrong(f"its certificate can't be read: {e}")
+            return
+        if cert.sha256 != r["certificate_sha256"]:
+            self.wrong("its certificate does not have the SHA-256 that it names")
+        for fault in cert.faults():
+            self.wrong(fault)
+        self.certificates[r["key"], cert.sha256] = cert
+        self.v.certificates[cert.sha256] = cert
+        if attempt is None:
+            return
+        opened = attempt.opened
+        if opened["type"] != "SELF-TEST" or opened["certificate_sha256"] != cert.sha256 or opened["key"] != r["key"]:
+            self.wrong("its SELF-TEST is of another key or certificate")
+            return
+        attempt.certificate = cert
+        if {"role", "algorithm", "signature_algorithm"} <= set(opened):
+            self.rebuild(attempt, opened["role"], opened["algorithm"])
+        if "dc" not in r:
+            self.wrong("it shows no credential of its self-test")
+        else:
+            self.check_credential(r, attempt)
+
+    # ---- the rest ----
+
+    def take_config(self, r):
+        self.configs[r["generation"]] = r["config"]
+
+    def take_held(self, r):
+        self.held.add((r.get("key"), r.get("client")))
+
+    def take_released(self, r):
+        self.held.discard((r.get("key"), r.get("client")))
+
+    def take_start(self, r):
+        for attempt in self.attempts.values():
+            if not attempt.outcomes and not attempt.lost:
+                self.wrong(f"{attempt.name} has no outcome before {r['type']}")
+                attempt.lost = True
+
+    take_stop = take_start
+
+
+POLICY_FIELDS = ("min_lifetime", "clock_skew", "max_start_ahead", "roles", "schemes", "possession_required")
+
+
+def named(things, name):
+    return next((t for t in things if t["name"] == name), None)
+
+
+def policy_of(p):
+    return po.Policy(
+        p["max_lifetime"],
+        p["min_lifetime"],
+        p["clock_skew"],
+        p["max_start_ahead"],
+        frozenset(po.ROLE_NAMES.index(r) for r in p["roles"]),
+        frozenset(po.CODES[a] for a in p["algorithms"]),
+        p["proof_of_possession"] == "required",
+    )
+
+
+def main():
+    heads = []
+    for text in sys.argv[2:]:
+        chain, size, root = text.rsplit(":", 2)
+        heads.append((chain, int(size), bytes.fromhex(root)))
+    v = Verifier(load(sys.argv[1]))
+    for problem in v.run(heads):
+        print(problem)
+    print(f"{v.records} records, {len(v.attempts)} attempts, {v.open} open, {len(v.problems)} problems")
+    return 1 if v.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
