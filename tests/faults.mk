@@ -28,3 +28,11 @@ tests_faults_decide_SOURCES = tests/faults/decide.c
 tests_faults_decide_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
 UNIT_TESTS += tests/faults/check_policy_oracle.py
 EXTRA_DIST += tests/faults/check_policy_oracle.py tests/faults/policy_oracle.py
+
+# What the module was asked, what the ledger says, what clients got: held against each other.
+UNIT_TESTS += tests/faults/check_verify_ledger.py tests/faults/check_reconcile.py \
+	tests/faults/check_verifiers_agree.py
+E2E_TESTS += tests/faults/e2e_witness.sh
+EXTRA_DIST += tests/faults/check_verify_ledger.py tests/faults/check_reconcile.py \
+	tests/faults/check_verifiers_agree.py tests/faults/e2e_witness.sh tests/faults/ledger_records.py \
+	tests/faults/reconcile.py tests/faults/synthetic.py tests/faults/verify_ledger.py

@@ -1,15 +1,14 @@
 """reconcile.py on a consistent run, and on it with every kind of violation planted."""
 
-import copy
 import os
 import subprocess
 import sys
 import tempfile
 
 import synthetic
-from check_verify_ledger import GOOD, authorised, broken_records, forge, outcome, too_long, write_sqlite
+from check_verify_ledger import GOOD, authorised, broken_records, change_dc, damage, forge, outcome, too_long
 from reconcile import Reconciler, Witness
-from synthetic import KEYS, hex256
+from synthetic import KEYS, hex256, write_sqlite
 
 FAULTS = []
 
@@ -172,14 +171,13 @@ def issued_though_c_sign_failed(s):
 
 @fault("its signature does not verify")
 def a_bad_signature_was_issued(s):
-    from check_verify_ledger import change_dc, damage
-
     change_dc(outcome(s), damage)
 
 
 @fault("I1: client/forged: a client got a credential that is in no record")
 def a_client_has_what_nobody_issued(s):
-    s.clients.append(("client/forged", None, s.clients[0][2][:-1] + b"\x55"))
+    octets = s.clients[0][2]
+    s.clients.append(("client/forged", None, octets[:-1] + bytes([octets[-1] ^ 1])))
 
 
 @fault("in no record")
@@ -262,7 +260,7 @@ def violations(s, folder, ledger=None):
 def check_program(folder):
     """The program itself, with files, as a test calls it."""
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reconcile.py")
-    bad = copy.deepcopy(GOOD)
+    bad = GOOD.copy()
     signed_in_secret(bad)
     for s, status in ((GOOD, 0), (bad, 1)):
         path = os.path.join(folder, f"set{status}")
@@ -287,7 +285,7 @@ def main():
         found = violations(GOOD, folder)
         assert not found, found
         for words, change in FAULTS:
-            s = copy.deepcopy(GOOD)
+            s = GOOD.copy()
             ledger = broken_records(s, change)
             found = violations(s, folder, ledger)
             if not any(words in v for v in found):

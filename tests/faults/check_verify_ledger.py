@@ -4,7 +4,6 @@ import base64
 import copy
 import hashlib
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ import tempfile
 import ledger_records
 import policy_oracle as po
 import synthetic
-from synthetic import CHAIN, KEYS, b64, hex256
+from synthetic import CHAIN, KEYS, b64, hex256, write_sqlite
 from verify_ledger import Verifier
 
 FAULTS = []
@@ -445,6 +444,18 @@ def a_self_test_that_is_valid(s):
     s.first("SELF-TEST")["valid_time"] = 90000
 
 
+@fault("a self-test's valid_time is not 0")
+def a_credential_called_self_test(s):
+    """All of it fits; it is a good credential all the same."""
+    test, proved, key = s.first("SELF-TEST"), s.first("KEY-PROVED"), KEYS[0]
+    spki = base64.b64decode(test["spki"])
+    test.update(valid_time=90000, expiry=synthetic.BEGIN + 90000)
+    tbs = po.tbs(po.SERVER, key.der, 90000, 0x0403, spki, key.code)
+    dc = po.delegated_credential(90000, 0x0403, spki, key.code, key.signed(tbs)[2])
+    test["tbs_sha256"] = hex256(tbs)
+    proved.update(dc=b64(dc), dc_sha256=hex256(dc))
+
+
 @fault("its credential has not expired")
 def a_self_test_too_early(s):
     s.first("SELF-TEST")["now"] = synthetic.BEGIN
@@ -505,22 +516,10 @@ def check_tree():
     assert ledger_records.tree_root([]) == hashlib.sha256(b"").digest()
 
 
-def write_sqlite(path, ledger):
-    db = sqlite3.connect(path)
-    db.execute("CREATE TABLE chains (chain TEXT, size INTEGER, edge BLOB, root BLOB, last_time INTEGER)")
-    db.execute("CREATE TABLE records (chain TEXT, idx INTEGER, record TEXT, leaf_hash BLOB)")
-    for row in ledger.rows:
-        db.execute("INSERT INTO records VALUES (?,?,?,?)", (row.chain, row.idx, row.text.decode(), row.leaf_hash))
-    for chain, head in ledger.heads.items():
-        db.execute("INSERT INTO chains VALUES (?,?,?,?,?)", (chain, head.size, b"", head.root, 0))
-    db.commit()
-    db.close()
-
-
 def check_files(good):
     """The program itself, on a SQLite file and on an export."""
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "verify_ledger.py")
-    bad = broken_rows(GOOD, a_record_is_changed, False)
+    bad = broken_rows(GOOD.copy(), a_record_is_changed, False)
     with tempfile.TemporaryDirectory() as folder:
         for name, ledger, status in (("good", good, 0), ("bad", bad, 1)):
             path = os.path.join(folder, name)
@@ -539,7 +538,7 @@ def main():
     assert not problems, problems
     failed = 0
     for words, name, broken in FAULTS:
-        problems = Verifier(broken(copy.deepcopy(GOOD))).run()
+        problems = Verifier(broken(GOOD.copy())).run()
         if not any(words in p for p in problems):
             print(f"FAIL: {name}: no {words!r} among {problems}")
             failed += 1

@@ -2,8 +2,10 @@
 of the verifier and the reconciler to break."""
 
 import base64
+import copy
 import datetime
 import hashlib
+import sqlite3
 
 import policy_oracle as po
 from cryptography import x509
@@ -230,6 +232,9 @@ class Set:
 
     # ---- as the programs read them ----
 
+    def copy(self):
+        return copy.deepcopy(self)
+
     def first(self, kind, **members):
         return next(r for r in self.records if r["type"] == kind and members.items() <= r.items())
 
@@ -256,3 +261,45 @@ def seal(ledger):
         leaves = [r.leaf_hash for r in ledger.rows if r.chain == chain]
         head.size, head.root = len(leaves), tree_root(leaves)
     return ledger
+
+
+SCHEMA = """
+CREATE TABLE chains (chain TEXT PRIMARY KEY, size INTEGER, edge BLOB, root BLOB, last_time INTEGER);
+CREATE TABLE records (chain TEXT, idx INTEGER, record TEXT, leaf_hash BLOB, PRIMARY KEY (chain, idx));
+CREATE TABLE attempts (id TEXT, attempt INTEGER, chain TEXT, idx INTEGER, issued INTEGER, key TEXT, client TEXT,
+    spki_sha256 BLOB, expiry INTEGER, idempotency TEXT, PRIMARY KEY (id, attempt));
+CREATE TABLE counts (kind TEXT, name TEXT, live INTEGER, PRIMARY KEY (kind, name));
+CREATE TABLE idempotency (client TEXT, key TEXT, name TEXT, request_sha256 BLOB, time INTEGER, id TEXT, chain TEXT,
+    authorised INTEGER, issued INTEGER, PRIMARY KEY (client, key, name));
+CREATE TABLE holds (key TEXT, client TEXT, reason TEXT, PRIMARY KEY (key, client));
+PRAGMA user_version = 1;
+"""
+
+
+def edge(leaves):
+    """The roots of the perfect subtrees that the tree is made of, largest first."""
+    roots = b""
+    while leaves:
+        size = 1 << (len(leaves).bit_length() - 1)
+        roots += tree_root(leaves[:size])
+        leaves = leaves[size:]
+    return roots
+
+
+def write_sqlite(path, ledger):
+    """A file as the service keeps it. A record that is no UTF-8 or stands twice can't be in one: ValueError."""
+    db = sqlite3.connect(path)
+    try:
+        db.executescript(SCHEMA)
+        for row in ledger.rows:
+            db.execute("INSERT INTO records VALUES (?,?,?,?)", (row.chain, row.idx, row.text.decode(), row.leaf_hash))
+        for chain, head in ledger.heads.items():
+            leaves = [r.leaf_hash for r in ledger.rows if r.chain == chain]
+            leaves += [bytes(32)] * (head.size - len(leaves))
+            values = (chain, head.size, edge(leaves[: head.size]), head.root, NOW)
+            db.execute("INSERT INTO chains VALUES (?,?,?,?,?)", values)
+        db.commit()
+    except sqlite3.IntegrityError as e:
+        raise ValueError(str(e)) from e
+    finally:
+        db.close()
