@@ -119,7 +119,8 @@ enum err framing_end(struct framing *f, const char *method, const char *version)
 		bad(f, ERR_EXPECTATION, "Expect", "only 100-continue can be met");
 	if (f->length > 0 && strcmp(method, "GET") == 0)
 		bad(f, ERR_MALFORMED, "Content-Length", "a GET has no body");
-	if (f->length > REQUEST_MAX)
-		bad(f, ERR_TOO_LARGE, "", "at most 16384 octets are taken");
+	if (f->length > BATCH_MAX)
+		bad(f, ERR_TOO_LARGE, "",
+			"at most 196608 octets are taken, and of most requests 16384");
 	return f->refusal.err;
 }

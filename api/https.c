@@ -227,10 +227,11 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
 	c->stage = STAGE_HEAD;
 	x->service = h->service;
 	x->peer = h->kind == HTTPS_MONITOR ? NULL : &c->session.peer;
-	x->body = (struct buf)BUF_INIT(REQUEST_MAX);
+	x->body = (struct buf)BUF_INIT(BATCH_MAX);
 	x->hold = hold;
 	x->resume = resume;
 	x->started = monotonic_ms();
+	x->started_us = monotonic_us();
 	x->deadline = x->started + x->snapshot->config->limits.request_deadline_ms;
 	reply_init(&x->reply);
 	if (strlen(uri) <= TARGET_MAX)
@@ -310,6 +311,7 @@ static enum MHD_Result take_head(
 	x->method = method;
 	framing_init(&framing, &x->header);
 	(void)MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, on_field, &framing);
+	x->length = framing.length;
 	if (info == NULL || info->header_size > FRAMING_HEADER_MAX)
 		routes_refuse(x, ERR_HEADERS, "", "at most 16384 octets of header are taken");
 	else if (framing_end(&framing, method, version) != ERR_OK)

@@ -17,6 +17,14 @@ int64_t monotonic_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+int64_t monotonic_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 enum err limits_descriptors(unsigned connections, struct refusal *why)
 {
 	rlim_t need = (rlim_t)connections + LIMITS_OWN_DESCRIPTORS;

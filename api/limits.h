@@ -8,6 +8,7 @@
 
 /* CLOCK_MONOTONIC in milliseconds: the clock of every deadline here. */
 int64_t monotonic_ms(void);
+int64_t monotonic_us(void); /* for durations */
 
 #define LIMITS_OWN_DESCRIPTORS 256 /* channels, listeners, their pollers, log; api/linger.h */
 

@@ -71,6 +71,7 @@ static void show(struct link *l, const struct msg_state_answer *page)
 	memcpy(l->token_detail, page->token_detail, sizeof(l->token_detail));
 	memcpy(l->generation, page->generation, sizeof(l->generation));
 	memcpy(l->counter, page->counter, sizeof(l->counter));
+	memcpy(l->span, page->span, sizeof(l->span));
 	l->known = true;
 }
 

@@ -25,6 +25,7 @@ struct link {
 	char token_detail[160];
 	uint8_t generation[SHA256_SIZE];
 	uint64_t counter[COUNTER_COUNT];
+	struct msg_histogram span[SPAN_COUNT];
 	struct msg_read_answer heads; /* of the ledger */
 
 	struct link *next;

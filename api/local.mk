@@ -12,11 +12,13 @@ api_libapi_a_SOURCES = \
 	api/request.c api/request.h \
 	api/link.c api/link.h \
 	api/signer.c api/signer_turn.c api/signer.h api/signer_private.h \
+	api/rules.c api/rules.h \
 	api/reply.c api/reply.h \
 	api/metrics.c api/metrics.h \
 	api/monitor.c api/monitor.h \
 	api/routes.c api/routes.h \
 	api/pages.c api/pages.h \
+	api/credentials.c \
 	api/session.c api/session.h \
 	api/framing.c api/framing.h \
 	api/https.c api/https.h

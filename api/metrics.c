@@ -4,25 +4,28 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SERIES_MAX 4096 /* power of two; what does not fit is counted under empty names */
 
 struct series {
 	char key[NAME_SIZE], client[NAME_SIZE];
-	unsigned status; /* 0: unused */
+	unsigned label; /* HTTP status, or 1 + enum err; 0: unused */
 	uint64_t count;
+};
+struct table {
+	struct series series[SERIES_MAX];
+	unsigned count;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct series series[SERIES_MAX];
-static unsigned series_count;
+static struct table requests, credentials;
+static uint64_t dry_runs;
 static uint64_t refusals[ERR_COUNT];
 static uint64_t handshakes_refused, reaped;
 
-static const int64_t bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000};
-#define BOUNDS (sizeof(bounds_ms) / sizeof(bounds_ms[0]))
-static uint64_t duration[BOUNDS + 1], duration_sum_ms, duration_count;
+static struct msg_histogram duration;
 
 static uint32_t hash(uint32_t h, const char *s)
 {
@@ -32,52 +35,70 @@ static uint32_t hash(uint32_t h, const char *s)
 }
 
 /* The series of these labels; NULL: a new one that there is no room for. */
-static struct series *find(const char *key, const char *client, unsigned status, bool last_resort)
+static struct series *find(
+	struct table *t, const char *key, const char *client, unsigned label, bool last_resort)
 {
-	uint32_t at = hash(hash(2166136261u + status, key), client);
+	uint32_t at = hash(hash(2166136261u + label, key), client);
 
 	for (;; at++) {
-		struct series *s = &series[at % SERIES_MAX];
+		struct series *s = &t->series[at % SERIES_MAX];
 
-		if (s->status == status && strcmp(s->key, key) == 0 &&
-			strcmp(s->client, client) == 0)
+		if (s->label == label && strcmp(s->key, key) == 0 && strcmp(s->client, client) == 0)
 			return s;
-		if (s->status != 0)
+		if (s->label != 0)
 			continue;
-		if (series_count >= SERIES_MAX / 4 * 3 && !last_resort)
+		if (t->count >= SERIES_MAX / 4 * 3 && !last_resort)
 			return NULL;
 		strncpy(s->key, key, NAME_SIZE - 1);
 		strncpy(s->client, client, NAME_SIZE - 1);
-		s->status = status;
-		series_count++;
+		s->label = label;
+		t->count++;
 		return s;
 	}
 }
 
+/* Under the lock. Bounded: there are few labels, and a quarter of the table for them. */
+static void add(struct table *t, const char *key, const char *client, unsigned label)
+{
+	struct series *s = find(t, key, client, label, false);
+
+	if (s == NULL)
+		s = find(t, "", "", label, true);
+	s->count++;
+}
+
 void metrics_request(const char *key, const char *client, unsigned status, enum err err)
 {
-	struct series *s;
-
 	pthread_mutex_lock(&lock);
-	s = find(key, client, status, false);
-	if (s == NULL) /* bounded: there are few statuses, and a quarter of the table for them */
-		s = find("", "", status, true);
-	s->count++;
+	add(&requests, key, client, status);
 	if (err != ERR_OK && (unsigned)err < ERR_COUNT)
 		refusals[err]++;
 	pthread_mutex_unlock(&lock);
 }
 
-void metrics_duration(int64_t ms)
+void metrics_credential(const char *key, const char *client, enum err err)
+{
+	pthread_mutex_lock(&lock);
+	add(&credentials, key, client, 1 + (unsigned)err);
+	pthread_mutex_unlock(&lock);
+}
+
+void metrics_dry_run(void)
+{
+	pthread_mutex_lock(&lock);
+	dry_runs++;
+	pthread_mutex_unlock(&lock);
+}
+
+void metrics_duration(int64_t us)
 {
 	size_t i = 0;
 
-	while (i < BOUNDS && ms > bounds_ms[i])
+	while (i < MSG_BUCKETS - 1 && us > msg_bound_us[i])
 		i++;
 	pthread_mutex_lock(&lock);
-	duration[i]++;
-	duration_sum_ms += (uint64_t)ms;
-	duration_count++;
+	duration.bucket[i]++;
+	duration.sum_us += (uint64_t)us;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -107,18 +128,54 @@ static void single(
 	buf_printf(out, "%s %" PRIu64 "\n", name, v);
 }
 
-static void write_requests(struct buf *out)
+/* label: "" or as `token="main"` */
+static void write_histogram(
+	struct buf *out, const char *name, const char *label, const struct msg_histogram *h)
 {
+	const char *comma = label[0] != '\0' ? "," : "", *open = label[0] != '\0' ? "{" : "",
+		   *close = label[0] != '\0' ? "}" : "";
 	uint64_t cumulative = 0;
 
+	for (size_t i = 0; i < MSG_BUCKETS; i++) {
+		cumulative += h->bucket[i];
+		buf_printf(out, "%s_bucket{%s%sle=\"", name, label, comma);
+		if (i < MSG_BUCKETS - 1)
+			buf_printf(out, "%g", msg_bound_us[i] / 1e6);
+		else
+			buf_text(out, "+Inf");
+		buf_printf(out, "\"} %" PRIu64 "\n", cumulative);
+	}
+	buf_printf(out, "%s_sum%s%s%s %.6f\n", name, open, label, close, (double)h->sum_us / 1e6);
+	buf_printf(out, "%s_count%s%s%s %" PRIu64 "\n", name, open, label, close, cumulative);
+}
+
+static void write_table(struct buf *out, const char *name, const struct table *t, bool outcomes)
+{
+	for (unsigned i = 0; i < SERIES_MAX; i++) {
+		const struct series *s = &t->series[i];
+
+		if (s->label == 0)
+			continue;
+		buf_printf(out, "%s{key=\"%s\",client=\"%s\",", name, s->key, s->client);
+		if (!outcomes)
+			buf_printf(out, "code=\"%u\"", s->label);
+		else
+			buf_printf(out, "outcome=\"%s\"",
+				s->label == 1 ? "issued" : err_name((enum err)(s->label - 1)));
+		buf_printf(out, "} %" PRIu64 "\n", s->count);
+	}
+}
+
+static void write_requests(struct buf *out)
+{
 	family(out, "dcsign_requests_total", "counter",
 		"Answers by key, client and HTTP status; empty where not known.");
-	for (unsigned i = 0; i < SERIES_MAX; i++)
-		if (series[i].status != 0)
-			buf_printf(out,
-				"dcsign_requests_total{key=\"%s\",client=\"%s\",code=\"%u\"} "
-				"%" PRIu64 "\n",
-				series[i].key, series[i].client, series[i].status, series[i].count);
+	write_table(out, "dcsign_requests_total", &requests, false);
+	family(out, "dcsign_credentials_total", "counter",
+		"Credentials that were asked for, those of batches too, by outcome.");
+	write_table(out, "dcsign_credentials_total", &credentials, true);
+	single(out, "dcsign_dry_runs_total", "counter", "Credentials judged in dry runs.",
+		dry_runs);
 	family(out, "dcsign_refusals_total", "counter", "Refusals by reason.");
 	for (unsigned i = 0; i < ERR_COUNT; i++)
 		if (refusals[i] != 0)
@@ -126,16 +183,7 @@ static void write_requests(struct buf *out)
 				err_name((enum err)i), refusals[i]);
 	family(out, "dcsign_request_duration_seconds", "histogram",
 		"Time from request line to answer of requests for credentials.");
-	for (size_t i = 0; i < BOUNDS; i++) {
-		cumulative += duration[i];
-		buf_printf(out, "dcsign_request_duration_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
-			(double)bounds_ms[i] / 1000, cumulative);
-	}
-	buf_printf(out,
-		"dcsign_request_duration_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n"
-		"dcsign_request_duration_seconds_sum %.3f\n"
-		"dcsign_request_duration_seconds_count %" PRIu64 "\n",
-		duration_count, (double)duration_sum_ms / 1000, duration_count);
+	write_histogram(out, "dcsign_request_duration_seconds", "", &duration);
 	single(out, "dcsign_tls_handshakes_refused_total", "counter", "Refused TLS handshakes.",
 		handshakes_refused);
 	single(out, "dcsign_connections_reaped_total", "counter",
@@ -188,6 +236,35 @@ static const struct {
 	{"dcsign_token_clock_drift_seconds", "gauge",
 		"Distance between the wall clock and its reference.", COUNTER_CLOCK_DRIFT_MS, 1e3},
 };
+
+/* The parts of a request inside the hsm process. */
+static const struct {
+	const char *name, *help;
+	enum msg_span span;
+} token_spans[] = {
+	{"dcsign_token_queue_seconds", "Time until a worker took a request.", SPAN_QUEUE},
+	{"dcsign_token_ledger_seconds", "Time of each wait for the ledger.", SPAN_LEDGER},
+	{"dcsign_token_sign_seconds", "Time of each signing call.", SPAN_SIGN},
+	{"dcsign_token_verify_seconds", "Time of each check of a signature.", SPAN_VERIFY},
+	{"dcsign_token_request_seconds", "Time from a request's arrival to its answer.",
+		SPAN_TOTAL},
+};
+
+static void write_spans(struct buf *out, const struct config *config, struct signer *signer)
+{
+	struct signer_token token;
+	char labels[NAME_SIZE + 16];
+
+	for (size_t s = 0; s < sizeof(token_spans) / sizeof(token_spans[0]); s++) {
+		family(out, token_spans[s].name, "histogram", token_spans[s].help);
+		for (size_t i = 0; i < config->token_count; i++) {
+			signer_token(signer, config->token[i].name, &token);
+			snprintf(labels, sizeof(labels), "token=\"%s\"", config->token[i].name);
+			write_histogram(
+				out, token_spans[s].name, labels, &token.span[token_spans[s].span]);
+		}
+	}
+}
 
 static void write_tokens(struct buf *out, const struct config *config, struct signer *signer)
 {
@@ -266,6 +343,7 @@ void metrics_write(struct buf *out, const struct snapshot *snapshot, struct sign
 		connections_count(connections));
 	write_keys(out, snapshot->config, signer);
 	write_tokens(out, snapshot->config, signer);
+	write_spans(out, snapshot->config, signer);
 	write_ledger(out, signer);
 	write_listeners(out, snapshot);
 }

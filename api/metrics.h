@@ -9,8 +9,11 @@
 /* Counts one answer. key, client: names of the configuration, or "" where none is known; status:
  * HTTP; err: of a refusal. Thread-safe. */
 void metrics_request(const char *key, const char *client, unsigned status, enum err err);
+/* Counts one credential that was asked for, alone or in a batch; ERR_OK: issued. Thread-safe. */
+void metrics_credential(const char *key, const char *client, enum err err);
+void metrics_dry_run(void);
 /* One answered POST of credentials, from its request line to its answer. */
-void metrics_duration(int64_t ms);
+void metrics_duration(int64_t us);
 void metrics_handshake_refused(void);
 void metrics_reaped(unsigned connections);
 

@@ -12,82 +12,9 @@ static const uint8_t openapi[] = {
 #include "openapi_yaml.inc"
 };
 
-static void refuse_request(struct exchange *x, const struct refusal *why)
-{
-	reply_problem(&x->reply, why, x->id);
-}
-
 static struct exchange *exchange_of(struct signer_call *call)
 {
 	return (struct exchange *)(void *)((char *)call - offsetof(struct exchange, call));
-}
-
-/* --- POST /v1/keys/{key}/credentials --- */
-
-/* A refusal that is a decision about the request, and not trouble of the service. */
-static bool is_decision(enum err err)
-{
-	unsigned status = err_status(err);
-
-	return err == ERR_OK || status == 409 || status == 422 || status == 429;
-}
-
-/* The chain of the certificate that issued; a newer one is perhaps in a newer configuration. */
-static void reply_grant(struct exchange *x, const struct msg_grant *grant)
-{
-	const struct chain *chain = snapshot_chain(x->snapshot, x->key, grant->certificate_sha256);
-	bool raw = x->header.accept != NULL &&
-		   strcasecmp(x->header.accept, "application/octet-stream") == 0;
-	struct snapshot *newer = NULL;
-	const struct config_key *key;
-
-	if (chain == NULL && (newer = snapshot_current()) != NULL) {
-		key = config_key(newer->config, x->key->name);
-		if (key != NULL)
-			chain = snapshot_chain(newer, key, grant->certificate_sha256);
-	}
-	reply_credential(&x->reply, grant, x->key->name, chain, raw);
-	snapshot_unref(newer);
-}
-
-static void issue_done(struct signer_call *call)
-{
-	struct exchange *x = exchange_of(call);
-	const struct msg_grant *grant = call->grant;
-
-	if (call->refusal.err != ERR_OK)
-		refuse_request(x, &call->refusal);
-	else if (x->dry_run && is_decision(grant->refusal.err))
-		reply_decision(&x->reply, grant, x->key->name);
-	else if (grant->refusal.err != ERR_OK)
-		refuse_request(x, &grant->refusal);
-	else
-		reply_grant(x, grant);
-	x->resume(x);
-}
-
-bool page_issue(struct exchange *x)
-{
-	struct signer_issue issue = {.request = x->id,
-		.client = x->client->name,
-		.peer = x->peer,
-		.dry_run = x->dry_run,
-		.item = &x->request.item};
-	struct refusal why;
-
-	if (request_parse(&x->request, x->key->name, x->header.idempotency_key, x->body.octets,
-		    x->body.len, &why) != ERR_OK) {
-		refuse_request(x, &why);
-		return true;
-	}
-	x->call.done = issue_done;
-	x->call.deadline = x->deadline;
-	x->hold(x);
-	if (signer_issue(x->service->signer, x->key->token, &issue, &x->call, &why) != ERR_OK) {
-		refuse_request(x, &why);
-		x->resume(x);
-	}
-	return false;
 }
 
 /* --- GET /v1/keys, /v1/keys/{key}, /v1/whoami: with counts from the ledger --- */

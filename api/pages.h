@@ -8,6 +8,7 @@
 #include "routes.h"
 
 bool page_issue(struct exchange *x);
+bool page_batch(struct exchange *x);
 bool page_keys(struct exchange *x);
 bool page_whoami(struct exchange *x);
 bool page_certificate(struct exchange *x);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compat.h"
+
 #define JSON_TYPE    "application/json"
 #define PROBLEM_TYPE "application/problem+json"
 
@@ -83,24 +85,40 @@ static void set_text(json_t *object, const char *name, const char *text)
 		json_object_set_new(object, name, json_string(text));
 }
 
-void reply_problem(struct reply *r, const struct refusal *why, const char *request)
+static json_t *problem_json(const struct refusal *why, unsigned status)
 {
-	unsigned status = err_status(why->err);
 	json_t *o = json_object();
 
-	if (status < 400)
-		status = 500;
-	begin(r, status, PROBLEM_TYPE);
-	r->err = why->err;
-	r->retry_after = why->retry_after;
-	if (status == 503 && r->retry_after == 0)
-		r->retry_after = 1;
 	json_object_set_new(o, "type", json_string("about:blank"));
 	json_object_set_new(o, "title", json_string(phrase(status)));
 	json_object_set_new(o, "status", json_integer(status));
 	json_object_set_new(o, "code", json_string(err_name(why->err)));
 	set_text(o, "detail", why->detail[0] != '\0' ? why->detail : err_text(why->err));
 	set_text(o, "field", why->field);
+	return o;
+}
+
+static unsigned status_of(enum err err)
+{
+	unsigned status = err_status(err);
+
+	return status < 400 ? 500 : status;
+}
+
+static uint32_t retry_after(const struct refusal *why, unsigned status)
+{
+	return status == 503 && why->retry_after == 0 ? 1 : why->retry_after;
+}
+
+void reply_problem(struct reply *r, const struct refusal *why, const char *request)
+{
+	unsigned status = status_of(why->err);
+	json_t *o;
+
+	begin(r, status, PROBLEM_TYPE);
+	r->err = why->err;
+	r->retry_after = retry_after(why, status);
+	o = problem_json(why, status);
 	set_text(o, "request", request);
 	reply_json(r, status, o);
 }
@@ -128,12 +146,19 @@ static void set_scheme(json_t *o, const char *name, uint16_t code)
 	json_object_set_new(o, name, scheme != NULL ? json_string(scheme->name) : json_null());
 }
 
-static json_t *warnings(uint32_t flags)
+/* "CODE: sentence" each. */
+static json_t *warnings(const struct msg_grant *grant)
 {
 	json_t *list = json_array();
 
-	if ((flags & GRANT_KEY_SHARED) != 0)
-		json_array_append_new(list, json_string("KEY-SHARED"));
+	if ((grant->flags & GRANT_KEY_SHARED) != 0)
+		json_array_append_new(list,
+			json_string("KEY-SHARED: another client holds a live credential for this "
+				    "public key"));
+	for (unsigned i = 0; i < compat_rule_count(); i++)
+		if ((grant->compat & UINT32_C(1) << i) != 0)
+			json_array_append_new(list,
+				json_sprintf("%s: %s", compat_rule(i)->code, compat_rule(i)->text));
 	return list;
 }
 
@@ -174,6 +199,23 @@ static json_t *ledger(const struct msg_grant *grant)
 	return o;
 }
 
+static json_t *credential_json(const struct msg_grant *grant, const char *key)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "id", json_string(grant->id));
+	set_grant(o, grant, key);
+	json_object_set_new(o, "credential", base64(&grant->dc));
+	json_object_set_new(o, "warnings", warnings(grant));
+	json_object_set_new(o, "ledger", ledger(grant));
+	return o;
+}
+
+static json_t *chain_json(const struct chain *chain)
+{
+	return chain != NULL ? json_stringn(chain->pem, chain->pem_len) : json_null();
+}
+
 void reply_credential(struct reply *r, const struct msg_grant *grant, const char *key,
 	const struct chain *chain, bool raw)
 {
@@ -187,37 +229,115 @@ void reply_credential(struct reply *r, const struct msg_grant *grant, const char
 			reply_json(r, 503, NULL);
 		return;
 	}
-	o = json_object();
-	json_object_set_new(o, "id", json_string(grant->id));
-	set_grant(o, grant, key);
-	json_object_set_new(o, "credential", base64(&grant->dc));
-	json_object_set_new(
-		o, "chain", chain != NULL ? json_stringn(chain->pem, chain->pem_len) : json_null());
-	json_object_set_new(o, "warnings", warnings(grant->flags));
-	json_object_set_new(o, "ledger", ledger(grant));
+	o = credential_json(grant, key);
+	json_object_set_new(o, "chain", chain_json(chain));
 	reply_json(r, 201, o);
 	r->replayed = r->status == 201 && (grant->flags & GRANT_REPLAYED) != 0;
 }
 
-void reply_decision(struct reply *r, const struct msg_grant *grant, const char *key)
+bool reply_is_decision(enum err err)
 {
+	unsigned status = err_status(err);
+
+	return err == ERR_OK || status == 409 || status == 422 || status == 429;
+}
+
+static json_t *rules_json(const struct rules_of *of)
+{
+	struct rule_applied rules[RULES_MAX];
+	json_t *list = json_array(), *o;
+
+	for (size_t i = 0, n = rules_applied(of, rules); i < n; i++) {
+		o = json_object();
+		json_object_set_new(o, "rule", json_string(rules[i].name));
+		json_object_set_new(o, "passed", json_boolean(rules[i].passed));
+		set_text(o, "detail", rules[i].detail);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+static json_t *decision_json(const struct rules_of *of)
+{
+	const struct msg_grant *grant = of->grant;
 	const struct refusal *why = &grant->refusal;
 	json_t *o = json_object();
 
-	begin(r, 200, JSON_TYPE);
 	json_object_set_new(o, "dry_run", json_true());
 	json_object_set_new(o, "allowed", json_boolean(why->err == ERR_OK));
 	if (why->err == ERR_OK) {
-		set_grant(o, grant, key);
-		json_object_set_new(o, "warnings", warnings(grant->flags));
+		set_grant(o, grant, of->key->name);
+		json_object_set_new(
+			o, "replayed", json_boolean((grant->flags & GRANT_REPLAYED) != 0));
+		json_object_set_new(o, "warnings", warnings(grant));
 	} else {
-		json_object_set_new(o, "key", json_string(key));
+		json_object_set_new(o, "key", json_string(of->key->name));
+		json_object_set_new(o, "status", json_integer(err_status(why->err)));
 		json_object_set_new(o, "code", json_string(err_name(why->err)));
 		set_text(o, "detail", why->detail[0] != '\0' ? why->detail : err_text(why->err));
 		set_text(o, "field", why->field);
 	}
+	json_object_set_new(o, "rules", rules_json(of));
+	return o;
+}
+
+void reply_decision(struct reply *r, const struct rules_of *of)
+{
+	begin(r, 200, JSON_TYPE);
+	reply_json(r, 200, decision_json(of));
+	r->err = of->grant->refusal.err;
+}
+
+static json_t *result_problem(const struct refusal *why)
+{
+	unsigned status = status_of(why->err);
+	json_t *o = problem_json(why, status);
+
+	if (retry_after(why, status) != 0)
+		json_object_set_new(o, "retry_after", json_integer(retry_after(why, status)));
+	return o;
+}
+
+static json_t *result_json(
+	const struct rules_of *of, const struct result *result, const struct chain **first)
+{
+	const struct msg_grant *grant = result->grant;
+	json_t *o = credential_json(grant, of->key->name);
+
+	json_object_set_new(o, "replayed", json_boolean((grant->flags & GRANT_REPLAYED) != 0));
+	if (*first == NULL)
+		*first = result->chain;
+	else if (result->chain != *first)
+		json_object_set_new(o, "chain", chain_json(result->chain));
+	return o;
+}
+
+void reply_batch(struct reply *r, const struct rules_of *of, const struct result *results,
+	size_t count, bool dry_run)
+{
+	const struct chain *first = NULL;
+	struct rules_of each = *of;
+	json_t *list = json_array(), *o = json_object();
+
+	for (size_t i = 0; i < count; i++) {
+		const struct result *result = &results[i];
+		const struct refusal *why =
+			result->grant != NULL ? &result->grant->refusal : &result->refusal;
+
+		each.grant = result->grant;
+		each.item = result->item;
+		if (dry_run && result->grant != NULL && reply_is_decision(why->err))
+			json_array_append_new(list, decision_json(&each));
+		else if (why->err != ERR_OK)
+			json_array_append_new(list, result_problem(why));
+		else
+			json_array_append_new(list, result_json(of, result, &first));
+	}
+	json_object_set_new(o, "results", list);
+	if (!dry_run)
+		json_object_set_new(o, "chain", chain_json(first));
+	begin(r, 200, JSON_TYPE);
 	reply_json(r, 200, o);
-	r->err = why->err;
 }
 
 void reply_octets(

@@ -2,6 +2,7 @@
 #ifndef DCSIGN_REPLY_H
 #define DCSIGN_REPLY_H
 
+#include "rules.h"
 #include "signer.h"
 #include "snapshot.h"
 
@@ -30,8 +31,23 @@ void reply_problem(struct reply *r, const struct refusal *why, const char *reque
  * this process does not know yet (member chain is null). */
 void reply_credential(struct reply *r, const struct msg_grant *grant, const char *key,
 	const struct chain *chain, bool raw);
-/* 200: what the decision is, granted or refused. */
-void reply_decision(struct reply *r, const struct msg_grant *grant, const char *key);
+/* 200: what the decision is, granted or refused, and by which rules. */
+void reply_decision(struct reply *r, const struct rules_of *of);
+
+/* One item of a batch. */
+struct result {
+	struct refusal refusal;	       /* before it was asked for; ERR_OK: look at grant */
+	const struct msg_grant *grant; /* NULL with a refusal */
+	const struct chain *chain;     /* as of reply_credential */
+	const struct msg_issue_item *item;
+};
+/* 200: {"results":[...],"chain":...}: credentials or problems (dry_run: decisions) in the order of
+ * the requests. The chain is that of the first credential; one of another certificate has its own.
+ */
+void reply_batch(struct reply *r, const struct rules_of *of, const struct result *results,
+	size_t count, bool dry_run);
+/* A refusal that is a decision about the request, and not trouble of the service. */
+bool reply_is_decision(enum err err);
 /* Octets as they are, 200. */
 void reply_octets(struct reply *r, const char *content_type, const void *octets, size_t len,
 	const char *etag);

@@ -1,6 +1,8 @@
 #include "request.h"
 
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pem.h"
@@ -269,19 +271,26 @@ static enum err take_members(const struct reading *r, json_t *object)
 	return ERR_OK;
 }
 
-static enum err take_idempotency(const struct reading *r, const char *value)
+static enum err check_idempotency(const char *value, size_t most, struct refusal *why)
 {
-	size_t len = value != NULL ? strlen(value) : 0;
+	size_t len = value != NULL ? strlen(value) : 1;
+	bool good = len > 0 && len <= most;
 
-	if (value == NULL)
+	for (size_t i = 0; good && value != NULL && i < len; i++)
+		good = value[i] >= 0x21 && value[i] <= 0x7e;
+	if (good)
 		return ERR_OK;
-	if (len == 0 || len >= IDEMPOTENCY_SIZE)
-		return bad(r, "Idempotency-Key", "1 to 128 visible ASCII characters");
-	for (size_t i = 0; i < len; i++)
-		if (value[i] < 0x21 || value[i] > 0x7e)
-			return bad(r, "Idempotency-Key", "1 to 128 visible ASCII characters");
-	memcpy(r->request->item.idempotency, value, len + 1);
-	return ERR_OK;
+	return refuse(why, ERR_MALFORMED, "Idempotency-Key",
+		"Idempotency-Key: expected 1 to %zu visible ASCII characters", most);
+}
+
+static void begin(struct request *request, const char *key)
+{
+	memset(request, 0, sizeof(*request));
+	request->spki = (struct buf)BUF_INIT(8192);
+	request->item.role = DC_SERVER;
+	request->item.term = TERM_DEFAULT;
+	snprintf(request->item.key, sizeof(request->item.key), "%s", key);
 }
 
 enum err request_parse(struct request *request, const char *key, const char *idempotency,
@@ -291,14 +300,12 @@ enum err request_parse(struct request *request, const char *key, const char *ide
 	json_t *object = NULL;
 	enum err err;
 
-	memset(request, 0, sizeof(*request));
-	request->spki = (struct buf)BUF_INIT(8192);
-	request->item.role = DC_SERVER;
-	request->item.term = TERM_DEFAULT;
+	begin(request, key);
 	if (strlen(key) >= NAME_SIZE)
 		return refuse(why, ERR_NO_KEY, "", "%s", err_text(ERR_NO_KEY));
-	memcpy(request->item.key, key, strlen(key) + 1);
-	err = take_idempotency(&r, idempotency);
+	err = check_idempotency(idempotency, IDEMPOTENCY_SIZE - 1, why);
+	if (err == ERR_OK && idempotency != NULL)
+		memcpy(request->item.idempotency, idempotency, strlen(idempotency) + 1);
 	if (err == ERR_OK)
 		err = load(&object, body, len, why);
 	if (err == ERR_OK)
@@ -310,4 +317,69 @@ enum err request_parse(struct request *request, const char *key, const char *ide
 void request_free(struct request *request)
 {
 	buf_free(&request->spki);
+}
+
+/* --- a batch --- */
+
+#define INDEX_MAX 4 /* characters of "/255" */
+
+static enum err find_list(json_t **list, json_t *object, struct refusal *why)
+{
+	*list = json_object_get(object, "requests");
+	if (json_object_size(object) != 1 || !json_is_array(*list) || json_array_size(*list) == 0 ||
+		json_array_size(*list) > MSG_ITEMS)
+		return refuse(why, ERR_MALFORMED, "requests",
+			"the one member is requests, a list of 1 to %d requests", MSG_ITEMS);
+	return ERR_OK;
+}
+
+static void take_item(struct batch_item *item, json_t *object, const char *key, size_t index,
+	const char *idempotency)
+{
+	struct reading r = {.request = &item->request, .why = &item->refusal};
+	struct request *q = &item->request;
+
+	begin(q, key);
+	if (idempotency != NULL)
+		snprintf(q->item.idempotency, sizeof(q->item.idempotency), "%.*s/%u",
+			IDEMPOTENCY_SIZE - 1 - INDEX_MAX, idempotency,
+			(unsigned)(index % MSG_ITEMS));
+	if (!json_is_object(object))
+		(void)refuse(&item->refusal, ERR_MALFORMED, "requests",
+			"each request is an object with the members of a single one");
+	else
+		(void)take_members(&r, object);
+}
+
+enum err batch_parse(struct batch_request *batch, const char *key, const char *idempotency,
+	const uint8_t *body, size_t len, struct refusal *why)
+{
+	json_t *object = NULL, *list = NULL;
+	enum err err;
+
+	memset(batch, 0, sizeof(*batch));
+	err = check_idempotency(idempotency, IDEMPOTENCY_SIZE - 1 - INDEX_MAX, why);
+	if (err == ERR_OK)
+		err = load(&object, body, len, why);
+	if (err == ERR_OK)
+		err = find_list(&list, object, why);
+	if (err == ERR_OK) {
+		batch->item = calloc(json_array_size(list), sizeof(*batch->item));
+		if (batch->item == NULL)
+			err = refuse(why, ERR_NOMEM, "", "%s", err_text(ERR_NOMEM));
+	}
+	if (err == ERR_OK)
+		batch->count = json_array_size(list);
+	for (size_t i = 0; i < batch->count; i++)
+		take_item(&batch->item[i], json_array_get(list, i), key, i, idempotency);
+	json_decref(object);
+	return err;
+}
+
+void batch_free(struct batch_request *batch)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		request_free(&batch->item[i].request);
+	free(batch->item);
+	memset(batch, 0, sizeof(*batch));
 }

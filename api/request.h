@@ -7,7 +7,8 @@
 
 #include "message.h"
 
-#define REQUEST_MAX 16384 /* octets of the body */
+#define REQUEST_MAX 16384  /* octets of the body */
+#define BATCH_MAX   196608 /* of a batch's */
 
 struct request {
 	struct msg_issue_item item; /* spki and reference point to the two below */
@@ -25,5 +26,22 @@ struct request {
 enum err request_parse(struct request *request, const char *key, const char *idempotency,
 	const uint8_t *body, size_t len, struct refusal *why);
 void request_free(struct request *request);
+
+/* The body of POST /v1/keys/{key}/credentials/batch: {"requests":[...]}, 1..MSG_ITEMS. */
+struct batch_request {
+	size_t count;
+	struct batch_item {
+		struct request request;
+		struct refusal refusal; /* ERR_OK: the request can be asked for */
+	} * item;
+};
+/*
+ * As request_parse; an error means that there is no list of objects. What is wrong with one of them
+ * stands in its refusal. With a header Idempotency-Key K item i has the key K/i, so that K may have
+ * 124 characters. Free with batch_free, whatever was returned.
+ */
+enum err batch_parse(struct batch_request *batch, const char *key, const char *idempotency,
+	const uint8_t *body, size_t len, struct refusal *why);
+void batch_free(struct batch_request *batch);
 
 #endif

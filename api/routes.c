@@ -16,6 +16,7 @@ struct route {
 	bool monitor; /* of the monitor, else of the API */
 	enum query query;
 	unsigned right; /* RIGHT_, 0: any client */
+	size_t body;	/* octets at most; 0: none */
 	bool (*run)(struct exchange *x);
 };
 
@@ -40,15 +41,18 @@ static void refuse_request(struct exchange *x, const struct refusal *why)
 }
 
 static const struct route routes[] = {
-	{"/v1/keys/*/credentials", "POST", false, QUERY_DRY_RUN, RIGHT_ISSUE, page_issue},
-	{"/v1/keys", "GET", false, QUERY_NONE, 0, page_keys},
-	{"/v1/keys/*", "GET", false, QUERY_NONE, 0, page_keys},
-	{"/v1/keys/*/certificate", "GET", false, QUERY_NONE, 0, page_certificate},
-	{"/v1/whoami", "GET", false, QUERY_NONE, 0, page_whoami},
-	{"/openapi.yaml", "GET", false, QUERY_NONE, 0, page_openapi},
-	{"/healthz", "GET", true, QUERY_NONE, 0, page_healthz},
-	{"/readyz", "GET", true, QUERY_KEY, 0, page_readyz},
-	{"/metrics", "GET", true, QUERY_NONE, 0, page_metrics},
+	{"/v1/keys/*/credentials", "POST", false, QUERY_DRY_RUN, RIGHT_ISSUE, REQUEST_MAX,
+		page_issue},
+	{"/v1/keys/*/credentials/batch", "POST", false, QUERY_DRY_RUN, RIGHT_ISSUE, BATCH_MAX,
+		page_batch},
+	{"/v1/keys", "GET", false, QUERY_NONE, 0, 0, page_keys},
+	{"/v1/keys/*", "GET", false, QUERY_NONE, 0, 0, page_keys},
+	{"/v1/keys/*/certificate", "GET", false, QUERY_NONE, 0, 0, page_certificate},
+	{"/v1/whoami", "GET", false, QUERY_NONE, 0, 0, page_whoami},
+	{"/openapi.yaml", "GET", false, QUERY_NONE, 0, 0, page_openapi},
+	{"/healthz", "GET", true, QUERY_NONE, 0, 0, page_healthz},
+	{"/readyz", "GET", true, QUERY_KEY, 0, 0, page_readyz},
+	{"/metrics", "GET", true, QUERY_NONE, 0, 0, page_metrics},
 };
 
 /* --- from the target to the route --- */
@@ -160,12 +164,19 @@ static bool takes_body(struct exchange *x)
 {
 	struct refusal why;
 
-	if (strcmp(x->route->method, "POST") != 0)
+	if (x->route->body == 0)
 		return true;
 	if (x->header.content_type == NULL ||
 		strcasecmp(x->header.content_type, "application/json") != 0)
 		return !routes_problem(x, ERR_MEDIA_TYPE, "Content-Type",
 			"expected application/json, without parameters");
+	if (x->length > x->route->body) {
+		(void)refuse(&why, ERR_TOO_LARGE, "", "at most %zu octets are taken here",
+			x->route->body);
+		refuse_request(x, &why);
+		x->reply.close = true;
+		return false;
+	}
 	if (x->header.content_encoding != NULL)
 		return !routes_problem(x, ERR_MEDIA_TYPE, "Content-Encoding",
 			"the body must be sent without a content coding");
@@ -217,7 +228,7 @@ void routes_done(struct exchange *x)
 		metrics_request(x->key != NULL ? x->key->name : "",
 			x->client != NULL ? x->client->name : "", x->reply.status, x->reply.err);
 		if (x->route != NULL && x->route->right == RIGHT_ISSUE)
-			metrics_duration(monotonic_ms() - x->started);
+			metrics_duration(monotonic_us() - x->started_us);
 		log_answer(x);
 	}
 	routes_free(x);
@@ -226,6 +237,11 @@ void routes_done(struct exchange *x)
 void routes_free(struct exchange *x)
 {
 	request_free(&x->request);
+	batch_free(&x->batch);
+	free(x->ask);
+	free(x->result);
+	x->ask = NULL;
+	x->result = NULL;
 	reply_free(&x->reply);
 	free(x->view);
 	x->view = NULL;

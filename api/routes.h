@@ -34,7 +34,9 @@ struct exchange {
 	char target[TARGET_MAX + 1]; /* raw, with the query; "" when too long */
 	const char *method;
 	struct header header;
-	int64_t started;  /* monotonic_ms */
+	uint64_t length; /* of the body, as Content-Length said */
+	int64_t started; /* monotonic_ms */
+	int64_t started_us;
 	int64_t deadline; /* of the whole request */
 	struct buf body;
 	/* From hold() on the answer may come from another thread; resume() tells that it is there.
@@ -50,6 +52,9 @@ struct exchange {
 	const struct config_client *client;
 	const struct config_key *key;
 	struct request request;
+	struct batch_request batch;
+	struct msg_issue_item *ask; /* the items of the batch that are asked for */
+	struct result *result;	    /* one for each item of the batch */
 	struct signer_call call;
 	bool dry_run;
 	struct key_view *view; /* of the keys that are shown */

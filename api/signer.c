@@ -137,8 +137,8 @@ static void write_issue(struct signer *s, const struct signer_issue *issue,
 	memcpy(m->peer, issue->peer->address, sizeof(m->peer));
 	m->deadline_ms = (uint32_t)left;
 	m->dry_run = issue->dry_run;
-	m->count = 1;
-	m->item[0] = *issue->item;
+	m->count = issue->count;
+	memcpy(m->item, issue->item, issue->count * sizeof(*issue->item));
 	buf_reset(&s->out);
 	msg_begin(&s->out, MSG_ISSUE, call->serial);
 	msg_issue_write(&s->out, m);
@@ -154,6 +154,7 @@ enum err signer_issue(struct signer *s, const char *token, const struct signer_i
 	if (left <= 0 || left > UINT32_MAX)
 		return refuse(why, ERR_TIMEOUT, "", "the request took too long to arrive");
 	call->signs = !issue->dry_run;
+	call->count = issue->count;
 	snprintf(call->request, sizeof(call->request), "%s", issue->request);
 	pthread_mutex_lock(&s->lock);
 	l = signer_find_link(s, token);
@@ -166,7 +167,9 @@ enum err signer_issue(struct signer *s, const char *token, const struct signer_i
 	} else {
 		call->serial = ++s->serial;
 		write_issue(s, issue, call, left);
-		err = send_call(s, l, call, ERR_KEY_UNAVAILABLE, why);
+		err = s->out.err == ERR_OK || issue->count == 1
+			      ? send_call(s, l, call, ERR_KEY_UNAVAILABLE, why)
+			      : refuse(why, ERR_TOO_LARGE, "requests", "split the batch");
 	}
 	pthread_mutex_unlock(&s->lock);
 	return err;
@@ -258,6 +261,7 @@ void signer_token(struct signer *s, const char *token, struct signer_token *out)
 	if (l != NULL) {
 		out->waiting = l->waiting;
 		memcpy(out->counter, l->counter, sizeof(out->counter));
+		memcpy(out->span, l->span, sizeof(out->span));
 		memcpy(out->generation, l->generation, sizeof(out->generation));
 	}
 	pthread_mutex_unlock(&s->lock);

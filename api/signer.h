@@ -41,13 +41,14 @@ struct signer_call {
 	int64_t deadline; /* monotonic_ms */
 
 	struct refusal refusal;
-	const struct msg_grant *grant;
+	const struct msg_grant *grant; /* one for each item, in order */
 	const struct msg_read_answer *read;
 
 	/* the signer's own */
 	uint64_t serial;
 	struct link *link;
-	bool signs; /* something may have been signed when no answer comes */
+	uint16_t count; /* items asked for */
+	bool signs;	/* something may have been signed when no answer comes */
 	char request[ID_SIZE];
 	struct signer_call *next;
 };
@@ -57,12 +58,13 @@ struct signer_issue {
 	const char *client;
 	const struct peer *peer;
 	bool dry_run;
+	uint16_t count; /* 1..MSG_ITEMS */
 	const struct msg_issue_item *item;
 };
 /*
  * Thread-safe, does not block. An error means that nothing was sent and done() will not be called:
- * ERR_KEY_UNAVAILABLE (no process for this token), ERR_OVERLOADED, ERR_TIMEOUT (no time left), with
- * *why filled.
+ * ERR_KEY_UNAVAILABLE (no process for this token), ERR_OVERLOADED, ERR_TIMEOUT (no time left),
+ * ERR_TOO_LARGE (a batch over one message), with *why filled.
  */
 enum err signer_issue(struct signer *s, const char *token, const struct signer_issue *issue,
 	struct signer_call *call, struct refusal *why);
@@ -90,6 +92,7 @@ struct signer_token {
 	char detail[160]; /* why not */
 	unsigned waiting;
 	uint64_t counter[COUNTER_COUNT];
+	struct msg_histogram span[SPAN_COUNT];
 	uint8_t generation[SHA256_SIZE];
 };
 void signer_token(struct signer *s, const char *token, struct signer_token *out);

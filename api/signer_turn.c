@@ -112,7 +112,7 @@ static enum err take_issue_answer(
 	pthread_mutex_unlock(&s->lock);
 	if (call == NULL)
 		return ERR_OK; /* it came after the deadline */
-	if (a->count != 1 || strcmp(a->request, call->request) != 0) {
+	if (a->count != call->count || strcmp(a->request, call->request) != 0) {
 		give_up(call, true);
 		end_call(call);
 		return ERR_FORMAT;

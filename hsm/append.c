@@ -306,7 +306,8 @@ static void message_of(
 	for (uint16_t i = 0; i < n; i++)
 		m->item[i] = (struct msg_append_item){.record = items[i].record,
 			.max_live_key = items[i].max_live_key,
-			.max_live_client = items[i].max_live_client};
+			.max_live_client = items[i].max_live_client,
+			.judge_only = items[i].judge_only};
 	msg_begin(out, MSG_APPEND, serial);
 	msg_append_write(out, m);
 	free(m);

@@ -33,6 +33,7 @@ void append_chain(struct append *a, char chain[2 * NAME_SIZE + 8]);
 struct append_item {
 	struct octets record; /* record_encode */
 	uint64_t max_live_key, max_live_client;
+	uint8_t judge_only;
 };
 /* What became of them; answers are in the order of the items, octets borrowed from it. */
 struct append_answers {

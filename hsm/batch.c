@@ -6,23 +6,25 @@
 #include "credential.h"
 #include "identity.h"
 
-void submit(struct submission *s, struct credential *c)
+void submit(const struct batch *b, struct submission *s, struct credential *c)
 {
 	s->of[s->count] = c;
 	s->item[s->count++] = (struct append_item){
 		.record = octets_of(c->record.octets, c->record.len),
 		.max_live_key = c->policy.max_live,
 		.max_live_client = c->client == NULL ? 0 : c->client->max_live,
+		.judge_only = b->ask->dry_run,
 	};
 }
 
 enum err submission_send(struct batch *b, struct submission *s, struct refusal *why)
 {
-	int64_t before = monotonic_ms();
+	int64_t before = monotonic_us();
 	enum err e = append_records(b->issuer->ledger, s->item, s->count, &s->answers, why);
 
 	append_chain(b->issuer->ledger, s->chain);
-	counter_add(COUNTER_LEDGER_US, (uint64_t)(monotonic_ms() - before) * 1000);
+	span_end(SPAN_LEDGER, before);
+	counter_add(COUNTER_LEDGER_US, (uint64_t)(monotonic_us() - before));
 	return e;
 }
 

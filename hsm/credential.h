@@ -62,8 +62,8 @@ struct submission {
 	struct append_answers answers;
 	char chain[2 * NAME_SIZE + 8];
 };
-/* Adds c->record. */
-void submit(struct submission *s, struct credential *c);
+/* Adds c->record; of a dry run, to be judged and not to be written. */
+void submit(const struct batch *b, struct submission *s, struct credential *c);
 /* Makes them durable; s->answers tell of each. */
 enum err submission_send(struct batch *b, struct submission *s, struct refusal *why);
 void submission_free(struct submission *s);
@@ -81,10 +81,13 @@ enum err evidence_unsigned(const struct batch *b, struct credential *c);
 void evidence_abandoned(struct append *ledger, const struct attempt *attempt);
 enum err evidence_refused(const struct batch *b, struct credential *c);
 
-/* The grant of a credential whose ISSUED record stands there. */
-void grant_fill(struct credential *c, const char *chain, const struct msg_appended *issued);
+/* The grant of a credential whose ISSUED record stands there; issued NULL: of a dry run. */
+void grant_fill(const struct batch *b, struct credential *c, const char *chain,
+	const struct msg_appended *issued);
 /* The grant of an earlier call, from its records; ERR_IDEMPOTENCY_EXPIRED, ERR_INTERNAL. */
 enum err grant_replay(const struct batch *b, struct credential *c, const char *chain,
 	const struct msg_appended *from, struct refusal *why);
+/* What a dry run does not tell: the credential and its record. */
+void grant_hide(struct credential *c);
 
 #endif

@@ -66,6 +66,9 @@ static enum err is_own_key(const struct batch *b, const struct credential *c, st
 	if (keyring_has_spki(b->issuer->keys, c->spki_sha256))
 		return refuse(
 			why, ERR_SPKI_REUSED, "", "it is the key of a delegation certificate");
+	if (keyring_server_spki(b->issuer->keys, c->spki_sha256))
+		return refuse(why, ERR_SPKI_REUSED, "",
+			"it is the key of this service's own TLS certificate");
 	if (memcmp(c->spki_sha256, b->ask->client_spki_sha256, SHA256_SIZE) == 0)
 		return refuse(why, ERR_SPKI_REUSED, "",
 			"it is the key of the client's own TLS certificate; make a new one");

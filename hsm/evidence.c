@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "compat.h"
 #include "credential.h"
 
 static struct octets name_of_scheme(uint16_t code)
@@ -142,7 +143,18 @@ enum err evidence_refused(const struct batch *b, struct credential *c)
 	return encode(c, &r);
 }
 
-void grant_fill(struct credential *c, const char *chain, const struct msg_appended *issued)
+/* Which verifiers refuse it. certificate: the one that signed it. */
+static uint32_t warnings_of(const struct batch *b, const struct dc *dc,
+	const struct certificate *certificate, enum dc_role role)
+{
+	struct compat_facts facts;
+
+	compat_facts(&facts, dc, certificate, role, b->now);
+	return compat_warnings(&facts);
+}
+
+void grant_fill(const struct batch *b, struct credential *c, const char *chain,
+	const struct msg_appended *issued)
 {
 	struct msg_grant *g = c->grant;
 
@@ -155,13 +167,14 @@ void grant_fill(struct credential *c, const char *chain, const struct msg_append
 	g->valid_time = c->decision.valid_time;
 	memcpy(g->spki_sha256, c->spki_sha256, SHA256_SIZE);
 	memcpy(g->certificate_sha256, c->use.certificate->sha256, SHA256_SIZE);
-	if (issued == NULL) { /* a dry run */
+	g->flags = c->shared ? GRANT_KEY_SHARED : 0;
+	g->compat = warnings_of(b, &c->fields, c->use.certificate, c->role);
+	if (issued == NULL) {
 		g->flags |= GRANT_DRY_RUN;
 		return;
 	}
 	memcpy(g->id, c->id, sizeof g->id);
 	g->dc = octets_of(c->dc.octets, c->dc.len);
-	g->flags |= c->shared ? GRANT_KEY_SHARED : 0;
 	snprintf(g->chain, sizeof g->chain, "%s", chain);
 	g->idx = issued->idx;
 	memcpy(g->leaf_hash, issued->leaf_hash, SHA256_SIZE);
@@ -200,6 +213,7 @@ enum err grant_replay(const struct batch *b, struct credential *c, const char *c
 	struct msg_grant *g = c->grant;
 	char role[16];
 	enum dc_role known;
+	struct dc dc;
 
 	if (record_decode(&authorised, from->replay_authorised.at, from->replay_authorised.len) !=
 			ERR_OK ||
@@ -225,9 +239,23 @@ enum err grant_replay(const struct batch *b, struct credential *c, const char *c
 	g->valid_time = (uint32_t)authorised.valid_time;
 	g->dc = octets_of(c->dc.octets, c->dc.len);
 	g->flags = GRANT_REPLAYED | (issued.shared == 1 ? GRANT_KEY_SHARED : 0);
+	if (memcmp(g->certificate_sha256, c->use.certificate->sha256, SHA256_SIZE) == 0 &&
+		dc_parse(&dc, c->dc.octets, c->dc.len) == ERR_OK)
+		g->compat = warnings_of(b, &dc, c->use.certificate, known);
 	if (!text_take(g->chain, sizeof g->chain, &issued.chain))
 		snprintf(g->chain, sizeof g->chain, "%s", chain);
 	g->idx = (uint64_t)issued.idx;
 	memcpy(g->leaf_hash, from->leaf_hash, SHA256_SIZE);
 	return ERR_OK;
+}
+
+void grant_hide(struct credential *c)
+{
+	struct msg_grant *g = c->grant;
+
+	g->flags |= GRANT_DRY_RUN;
+	g->id[0] = g->chain[0] = '\0';
+	g->dc = (struct octets){0};
+	g->idx = 0;
+	memset(g->leaf_hash, 0, sizeof g->leaf_hash);
 }

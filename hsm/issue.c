@@ -75,7 +75,8 @@ static void fit(struct batch *b)
 			refused(b, &b->item[i], &why);
 }
 
-/* Writes down what is about to be signed. True when there is something to sign. */
+/* Writes down what is about to be signed, after the ledger's judgement; of a dry run only asks for
+ * that. True when there is something to sign. */
 static bool authorise(struct batch *b, int64_t attempt)
 {
 	struct submission *s = calloc(1, sizeof *s);
@@ -99,8 +100,9 @@ static bool authorise(struct batch *b, int64_t attempt)
 			refused(b, c, &why);
 			continue;
 		}
-		deadline_otherwise(b->deadline, i, ERR_OUTCOME_UNKNOWN);
-		submit(s, c);
+		if (!b->ask->dry_run)
+			deadline_otherwise(b->deadline, i, ERR_OUTCOME_UNKNOWN);
+		submit(b, s, c);
 	}
 	if (s != NULL && s->count > 0) {
 		bool durable = submission_send(b, s, &why) == ERR_OK;
@@ -229,7 +231,7 @@ static void concluded(struct batch *b, struct credential *c, bool late, const ch
 		refuse(&why, ERR_OUTCOME_UNKNOWN, "", "the credential came too late");
 		refused(b, c, &why);
 	} else {
-		grant_fill(c, chain, said);
+		grant_fill(b, c, chain, said);
 		c->step = STEP_GRANTED;
 	}
 }
@@ -251,7 +253,7 @@ static void conclude(struct batch *b)
 			e = c->step == STEP_SIGNED ? evidence_signed(b, c, late)
 						   : evidence_unsigned(b, c);
 		if (e == ERR_OK) {
-			submit(s, c);
+			submit(b, s, c);
 			continue;
 		}
 		refuse(&why, ERR_OUTCOME_UNKNOWN, "", "%s", "");
@@ -286,11 +288,18 @@ static void record_refusals(struct batch *b)
 	}
 }
 
+/* The verdict that the real request would get now, the ledger's part too. */
 static void grant_dry_run(struct batch *b)
 {
-	for (size_t i = 0; i < b->count; i++)
-		if (b->item[i].step == STEP_DECIDED)
-			grant_fill(&b->item[i], "", NULL);
+	(void)authorise(b, 1);
+	for (size_t i = 0; i < b->count; i++) {
+		struct credential *c = &b->item[i];
+
+		if (c->step == STEP_AUTHORISED)
+			grant_fill(b, c, "", NULL);
+		if (c->step == STEP_GRANTED)
+			grant_hide(c);
+	}
 }
 
 void issue(const struct issuer *issuer, const struct msg_issue *ask, struct deadline *deadline,

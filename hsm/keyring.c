@@ -60,12 +60,26 @@ static bool is_of(const struct config_key *key, const char *token)
 	return token == NULL || strcmp(key->token, token) == 0;
 }
 
-/* The public keys of every delegation certificate, those of other tokens too. */
+/* Adds the public key of a certificate file's leaf. One that can't be read is refused where it is
+ * used. */
+static void spki_add(struct keyring *k, struct certificate *chain, const struct config_file *file)
+{
+	size_t count;
+
+	if (certificate_read_pem(chain, CERT_CHAIN_MAX, &count, file->octets, file->len) != ERR_OK)
+		return;
+	memcpy(k->spki[k->spki_count++], chain[0].spki_sha256, SHA256_SIZE);
+	while (count > 0)
+		certificate_free(&chain[--count]);
+}
+
+/* The public keys that no delegated credential may have: first of every delegation certificate,
+ * those of other tokens too, then of the TLS servers. */
 static enum err spkis_gather(struct keyring *k)
 {
 	const struct config *c = k->config;
 	struct certificate *chain = calloc(CERT_CHAIN_MAX, sizeof *chain);
-	size_t n = 0, count;
+	size_t n = c->listen_count;
 
 	for (size_t i = 0; i < c->key_count; i++)
 		n += c->key[i].certificate_count;
@@ -75,16 +89,12 @@ static enum err spkis_gather(struct keyring *k)
 		return ERR_NOMEM;
 	}
 	for (size_t i = 0; i < c->key_count; i++)
-		for (size_t j = 0; j < c->key[i].certificate_count; j++) {
-			const struct config_file *file = &c->key[i].certificate[j];
-
-			if (certificate_read_pem(chain, CERT_CHAIN_MAX, &count, file->octets,
-				    file->len) != ERR_OK)
-				continue; /* refused where its own token is */
-			memcpy(k->spki[k->spki_count++], chain[0].spki_sha256, SHA256_SIZE);
-			while (count > 0)
-				certificate_free(&chain[--count]);
-		}
+		for (size_t j = 0; j < c->key[i].certificate_count; j++)
+			spki_add(k, chain, &c->key[i].certificate[j]);
+	k->delegation_count = k->spki_count;
+	for (size_t i = 0; i < c->listen_count; i++)
+		if (!c->listen[i].is_unix)
+			spki_add(k, chain, &c->listen[i].certificate);
 	free(chain);
 	return ERR_OK;
 }
@@ -190,12 +200,23 @@ enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct k
 	return e;
 }
 
-bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE])
+static bool has_spki(
+	const struct keyring *k, size_t from, size_t to, const uint8_t sha256[SHA256_SIZE])
 {
-	for (size_t i = 0; i < k->spki_count; i++)
+	for (size_t i = from; i < to; i++)
 		if (memcmp(k->spki[i], sha256, SHA256_SIZE) == 0)
 			return true;
 	return false;
+}
+
+bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE])
+{
+	return has_spki(k, 0, k->delegation_count, sha256);
+}
+
+bool keyring_server_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE])
+{
+	return has_spki(k, k->delegation_count, k->spki_count, sha256);
 }
 
 void keyring_refuse_all(struct keyring *k, const struct refusal *why)

@@ -37,6 +37,8 @@ enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct k
 	struct refusal *why);
 /* Is this the key of a delegation certificate of the configuration? */
 bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE]);
+/* Is this the key of one of the service's own TLS certificates? */
+bool keyring_server_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE]);
 
 /*
  * Looks at every key as things stand now, finds and proves what is not proved yet; logs and records

@@ -32,8 +32,9 @@ struct keyring {
 	struct config *config;
 	struct ring_key *key; /* sorted by name, as in the configuration */
 	size_t count;
-	uint8_t (*spki)[SHA256_SIZE]; /* of all delegation certificates of the configuration */
-	size_t spki_count;
+	uint8_t (*spki)[SHA256_SIZE]; /* of all delegation certificates of the configuration, then
+					 of its TLS servers' */
+	size_t delegation_count, spki_count;
 	pthread_mutex_t lock; /* guards all that changes: of the keys proof, unfit, found, key,
 				 weak, state */
 };

@@ -84,10 +84,12 @@ static void job_do(struct queue *q, struct job *j, struct msg_issue *ask)
 	if (msg_open(&head, &body, j->octets, j->len) != ERR_OK ||
 		msg_issue_read(ask, &body) != ERR_OK)
 		return; /* was read once before */
+	span_end(SPAN_QUEUE, j->arrived);
 	q->acquire(q->arg, &context);
 	issue(&context, ask, &j->deadline, &answer);
 	if (deadline_claim(&j->deadline))
 		queue_answer(j->api, j->serial, &answer);
+	span_end(SPAN_TOTAL, j->arrived);
 	q->release(q->arg, &context);
 	buf_free(&answer);
 }
@@ -139,6 +141,7 @@ static struct job *job_new(struct line *api, uint64_t serial, const struct msg_i
 	j->len = len;
 	j->api = line_ref(api);
 	j->serial = serial;
+	j->arrived = monotonic_us();
 	j->count = ask->count;
 	deadline_init(&j->deadline, deadline);
 	return j;

@@ -11,6 +11,7 @@ struct job {
 	bool taken;		     /* by a worker */
 	struct line *api;	     /* where the answer goes */
 	uint64_t serial;
+	int64_t arrived; /* monotonic_us */
 	uint8_t *octets; /* the ISSUE message, owned */
 	size_t len;
 	char request[ID_SIZE];

@@ -117,6 +117,8 @@ static void take_state(struct service *s, uint64_t serial, struct reader *body)
 	counter_set(COUNTER_SESSIONS, token == NULL ? 0 : token_sessions_open(token));
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		s->state.counter[i] = counter_get((enum msg_counter)i);
+	s->state.span_count = SPAN_COUNT;
+	spans_read(s->state.span);
 	keyring_state(keys, ask.from, (int64_t)time(NULL), &s->state);
 	msg_begin(&message, MSG_ANSWER(MSG_STATE), serial);
 	msg_state_answer_write(&message, &s->state);

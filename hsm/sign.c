@@ -16,18 +16,22 @@ enum sign_result sign_and_verify(struct token_session *session, const struct tok
 	const struct scheme *scheme = scheme_by_code(certificate->algorithm);
 	struct token_signature made;
 	enum err e = ERR_OK;
+	int64_t start;
 
 	*again = false;
 	if (scheme == NULL) {
 		refuse(why, ERR_CERT_KEY, "", "%s", "");
 		return SIGN_FAILED;
 	}
+	start = monotonic_us();
 	token_sign(session, key, scheme, tbs->octets, tbs->len, &made);
+	span_end(SPAN_SIGN, start);
 	if (made.outcome != SIGN_DONE) {
 		*why = made.why;
 		*again = made.again;
 		return made.outcome == SIGN_NOT_DONE ? SIGN_FAILED : SIGN_UNKNOWN;
 	}
+	start = monotonic_us();
 	if (is_ecdsa(scheme->key))
 		e = pubkey_ecdsa_der(scheme->key, made.raw, made.len, signature);
 	else
@@ -37,6 +41,7 @@ enum sign_result sign_and_verify(struct token_session *session, const struct tok
 	if (e == ERR_OK)
 		e = pubkey_verify(certificate->key, scheme, tbs->octets, tbs->len,
 			signature->octets, signature->len);
+	span_end(SPAN_VERIFY, start);
 	if (e == ERR_OK)
 		return SIGN_GOOD;
 	buf_reset(signature);

@@ -373,8 +373,8 @@ static const struct field granted[] = {STRING(msg_grant, id, is_id_or_empty), FL
 	NUMBER(msg_grant, not_after), NUMBER(msg_grant, valid_time), DIGEST(msg_grant, spki_sha256),
 	DIGEST(msg_grant, certificate_sha256),
 	RANGE(msg_grant, flags, 0, GRANT_REPLAYED | GRANT_KEY_SHARED | GRANT_DRY_RUN),
-	STRING(msg_grant, chain, is_visible), NUMBER(msg_grant, idx), DIGEST(msg_grant, leaf_hash),
-	FIELDS_END};
+	NUMBER(msg_grant, compat), STRING(msg_grant, chain, is_visible), NUMBER(msg_grant, idx),
+	DIGEST(msg_grant, leaf_hash), FIELDS_END};
 static const struct field grant[] = {
 	REFUSAL(msg_grant), ONLY_UNLESS(msg_grant, refusal.err, granted), FIELDS_END};
 static const struct field issue_answer[] = {STRING(msg_issue_answer, request, is_id),
@@ -382,7 +382,7 @@ static const struct field issue_answer[] = {STRING(msg_issue_answer, request, is
 
 static const struct field append_item[] = {BYTES(msg_append_item, record, 1, MSG_MAX, NULL),
 	NUMBER(msg_append_item, max_live_key), NUMBER(msg_append_item, max_live_client),
-	FIELDS_END};
+	FLAG(msg_append_item, judge_only), FIELDS_END};
 static const struct field append[] = {
 	ITEMS(msg_append, item, count, 1, MSG_ITEMS, append_item), FIELDS_END};
 
@@ -420,11 +420,20 @@ static const struct field state_key[] = {STRING(msg_state_key, name, is_name),
 	CODE(msg_state_key, err), STRING(msg_state_key, detail, is_utf8),
 	STRING(msg_state_key, weak, is_utf8), DIGEST(msg_state_key, certificate_sha256),
 	NUMBER(msg_state_key, certificate_not_after), NUMBER(msg_state_key, algorithm), FIELDS_END};
+const uint32_t msg_bound_us[MSG_BUCKETS - 1] = {50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000,
+	50000, 100000, 200000, 500000, 1000000, 2000000};
+#define BUCKET(n) NUMBER(msg_histogram, bucket[n])
+static const struct field histogram[] = {NUMBER(msg_histogram, sum_us), BUCKET(0), BUCKET(1),
+	BUCKET(2), BUCKET(3), BUCKET(4), BUCKET(5), BUCKET(6), BUCKET(7), BUCKET(8), BUCKET(9),
+	BUCKET(10), BUCKET(11), BUCKET(12), BUCKET(13), BUCKET(14), BUCKET(15), FIELDS_END};
+_Static_assert(MSG_BUCKETS == 16, "each bucket stands in the table");
 #define COUNTER(n) NUMBER(msg_state_answer, counter[n])
 static const struct field state_answer[] = {FLAG(msg_state_answer, token_ok),
 	STRING(msg_state_answer, token_detail, is_utf8), DIGEST(msg_state_answer, generation),
 	COUNTER(0), COUNTER(1), COUNTER(2), COUNTER(3), COUNTER(4), COUNTER(5), COUNTER(6),
-	COUNTER(7), COUNTER(8), NUMBER(msg_state_answer, total), NUMBER(msg_state_answer, from),
+	COUNTER(7), COUNTER(8),
+	ITEMS(msg_state_answer, span, span_count, SPAN_COUNT, SPAN_COUNT, histogram),
+	NUMBER(msg_state_answer, total), NUMBER(msg_state_answer, from),
 	ITEMS(msg_state_answer, key, count, 0, STATE_KEYS, state_key), FIELDS_END};
 _Static_assert(COUNTER_COUNT == 9, "each counter stands in the table");
 

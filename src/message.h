@@ -151,6 +151,7 @@ struct msg_grant {		/* answer to one item */
 	uint8_t certificate_sha256[SHA256_SIZE]; /* of the delegation certificate: the api has its
 						    chain */
 	uint32_t flags;				 /* GRANT_ */
+	uint32_t compat;			 /* compat_warnings: bit i for compat_rule(i) */
 	char chain[2 * NAME_SIZE + 8];		 /* the ledger's chain */
 	uint64_t idx;				 /* of the ISSUED record */
 	uint8_t leaf_hash[SHA256_SIZE];		 /* of the ISSUED record */
@@ -164,10 +165,11 @@ void msg_issue_answer_write(struct buf *out, const struct msg_issue_answer *m);
 enum err msg_issue_answer_read(struct msg_issue_answer *m, struct reader *r);
 
 /* APPEND: records to be made durable in one transaction, in order. The octets of a record are those
- * of record_encode. max_live_* count for AUTHORISED only; 0 = no limit. */
+ * of record_encode. The other members count for AUTHORISED only; max_live_* 0 = no limit. */
 struct msg_append_item {
 	struct octets record;
 	uint64_t max_live_key, max_live_client;
+	uint8_t judge_only; /* answered as if it were written, and not written: a dry run */
 };
 struct msg_append {
 	uint16_t count; /* 1..MSG_ITEMS */
@@ -284,6 +286,22 @@ enum msg_counter { /* monotonic unless said otherwise; the api shows them in /me
 	COUNTER_CLOCK_DRIFT_MS,	 /* gauge, absolute */
 	COUNTER_COUNT
 };
+/* How long the parts of a request took, as histograms: bucket i counts those of at most
+ * msg_bound_us[i] microseconds, the last one the rest. Monotonic like the counters. */
+#define MSG_BUCKETS 16
+extern const uint32_t msg_bound_us[MSG_BUCKETS - 1];
+enum msg_span {
+	SPAN_QUEUE,  /* until a worker took it */
+	SPAN_LEDGER, /* each wait for the ledger */
+	SPAN_SIGN,   /* each C_SignInit and C_Sign */
+	SPAN_VERIFY, /* each check of a signature */
+	SPAN_TOTAL,  /* from its arrival in the hsm process to its answer */
+	SPAN_COUNT
+};
+struct msg_histogram {
+	uint64_t sum_us;
+	uint64_t bucket[MSG_BUCKETS];
+};
 struct msg_state {
 	uint32_t from;
 };
@@ -292,6 +310,8 @@ struct msg_state_answer {
 	char token_detail[160];
 	uint8_t generation[SHA256_SIZE];
 	uint64_t counter[COUNTER_COUNT];
+	uint16_t span_count; /* SPAN_COUNT */
+	struct msg_histogram span[SPAN_COUNT];
 	uint32_t total; /* keys of this token */
 	uint32_t from;
 	uint16_t count;

@@ -104,6 +104,7 @@ class Pki:
         self.save("server", *self.ca.issue("server", SERVER, local))
         self.save("edge", *self.ca.issue("edge", CLIENT, [uri("spiffe://t/edge")]))
         self.save("slow", *self.ca.issue("slow", CLIENT, [uri("spiffe://t/slow")]))
+        self.save("batcher", *self.ca.issue("batcher", CLIENT, [uri("spiffe://t/batcher")]))
         self.save("reader", *self.ca.issue("reader", CLIENT, [uri("spiffe://t/reader")]))
         self.save("two", *self.ca.issue("edge-cn", CLIENT, [uri("spiffe://t/edge")]))
         self.save("stranger", *self.ca.issue("stranger", CLIENT, [uri("spiffe://t/nobody")]))
@@ -135,6 +136,7 @@ class Pki:
 
     def clients(self, edge=ISSUE):
         lines = ["api-local peer_uid %d %d www 0 0" % (os.getuid(), ISSUE),
+                 "batcher uri spiffe://t/batcher %d www 3 60" % ISSUE,
                  "edge uri spiffe://t/edge %d www 0 0" % edge,
                  "other cn edge-cn 1 api 0 0",
                  "reader uri spiffe://t/reader %d api,www 0 0" % READ,

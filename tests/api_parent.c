@@ -293,6 +293,10 @@ static void answer_state(uint64_t to)
 	m.token_ok = 1;
 	m.total = m.count = 2;
 	m.counter[COUNTER_SIGNATURES] = issued;
+	m.span_count = SPAN_COUNT;
+	m.span[SPAN_SIGN].sum_us = 1500000;
+	m.span[SPAN_SIGN].bucket[4] = 2;
+	m.span[SPAN_SIGN].bucket[MSG_BUCKETS - 1] = 1;
 	for (int i = 0; i < 2; i++) {
 		strcpy(m.key[i].name, i == 0 ? "api" : "www");
 		m.key[i].err = key_served ? ERR_OK : ERR_KEY_MISSING;
@@ -309,10 +313,12 @@ static void answer_state(uint64_t to)
 	buf_free(&out);
 }
 
-static void fill_grant(struct msg_grant *g, const struct msg_issue *issue)
+static void fill_grant(
+	struct msg_grant *g, const struct msg_issue *issue, const struct msg_issue_item *item)
 {
 	memset(g, 0, sizeof *g);
-	if (strcmp(hsm_mode, "refuse") == 0) {
+	if (strcmp(hsm_mode, "refuse") == 0 ||
+		(item->reference.len == 6 && memcmp(item->reference.at, "refuse", 6) == 0)) {
 		(void)refuse(&g->refusal, refusal, "lifetime", "as the test asked for");
 		return;
 	}
@@ -326,14 +332,15 @@ static void fill_grant(struct msg_grant *g, const struct msg_issue *issue)
 	} else {
 		g->flags |= GRANT_DRY_RUN;
 	}
-	if (issue->item[0].idempotency[0] != '\0')
+	if (item->idempotency[0] != '\0')
 		g->flags |= GRANT_REPLAYED;
-	g->role = issue->item[0].role;
+	g->role = item->role;
 	g->scheme = SCHEME_ECDSA_P256;
 	g->algorithm = SCHEME_ECDSA_P384;
 	g->not_before = 1900000000;
 	g->not_after = 1900003600;
 	g->valid_time = 3600;
+	g->compat = 1;
 	memset(g->spki_sha256, 0xcd, SHA256_SIZE);
 	leaf_sha256("www.pem", g->certificate_sha256);
 }
@@ -345,8 +352,9 @@ static void answer_issue(uint64_t to, const struct msg_issue *issue)
 
 	strcpy(a.request, strcmp(hsm_mode, "confuse") == 0 ? "00000000000000000000000000000000"
 							   : issue->request);
-	a.count = 1;
-	fill_grant(&a.grant[0], issue);
+	a.count = issue->count;
+	for (uint16_t i = 0; i < issue->count; i++)
+		fill_grant(&a.grant[i], issue, &issue->item[i]);
 	msg_begin(&out, MSG_ISSUE + 1, to);
 	msg_issue_answer_write(&out, &a);
 	(void)channel_send(hsm, &out, NULL, 0, 1000);
@@ -359,17 +367,18 @@ static void take_issue(uint64_t from, struct reader *body)
 	const struct msg_issue_item *item = &m.item[0];
 	char sha[65], spki[65];
 
-	if (msg_issue_read(&m, body) != ERR_OK || m.count != 1)
+	if (msg_issue_read(&m, body) != ERR_OK)
 		die("ISSUE");
 	hex_encode(sha, m.client_sha256, SHA256_SIZE);
 	hex_encode(spki, m.client_spki_sha256, SHA256_SIZE);
 	snprintf(last, sizeof last,
-		"client=%s sha256=%s spki=%s serial=%s peer=%s deadline=%u dry=%u key=%s role=%u "
+		"count=%u client=%s sha256=%s spki=%s serial=%s peer=%s deadline=%u dry=%u key=%s "
+		"role=%u "
 		"algorithm=%u proof=%u spki_len=%zu term=%u value=%lld reference=%.*s "
 		"idempotency=%s "
 		"request=%s",
-		m.client, sha, spki, m.client_serial, m.peer, m.deadline_ms, m.dry_run, item->key,
-		item->role, item->algorithm, item->proof, item->spki.len, item->term,
+		m.count, m.client, sha, spki, m.client_serial, m.peer, m.deadline_ms, m.dry_run,
+		item->key, item->role, item->algorithm, item->proof, item->spki.len, item->term,
 		(long long)item->term_value, (int)item->reference.len,
 		(const char *)item->reference.at, item->idempotency, m.request);
 	if (strcmp(hsm_mode, "silent") == 0)

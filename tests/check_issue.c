@@ -336,8 +336,14 @@ START_TEST(dry_run_signs_and_records_nothing)
 	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
 	ck_assert_uint_eq(answer.grant[0].flags, GRANT_DRY_RUN);
 	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+	ck_assert_str_eq(answer.grant[0].id, "");
 	ck_assert_uint_gt(answer.grant[0].valid_time, 0);
-	ck_assert_uint_eq(fake_log.count, before + 1); /* the answer */
+	ck_assert_uint_eq(fake_log.count, before + 2); /* the ledger's judgement, the answer */
+	ck_assert_int_eq(fake_log.event[before].what, EVENT_JUDGED);
+	ck_assert_int_eq(fake_log.event[before].type, RECORD_AUTHORISED);
+	fake_append.refuse_authorised = ERR_HELD;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_HELD);
 }
 END_TEST
 

@@ -140,8 +140,8 @@ static void fill_issue_answer(struct msg_issue_answer *m)
 static void fill_append(struct msg_append *m)
 {
 	m->count = 2;
-	m->item[0] = (struct msg_append_item){OCTETS("record"), 100000, 100};
-	m->item[1] = (struct msg_append_item){OCTETS("r"), 0, UINT64_MAX};
+	m->item[0] = (struct msg_append_item){OCTETS("record"), 100000, 100, 0};
+	m->item[1] = (struct msg_append_item){OCTETS("r"), 0, UINT64_MAX, 1};
 }
 
 static void fill_append_answer(struct msg_append_answer *m)
@@ -196,6 +196,12 @@ static void fill_state_answer(struct msg_state_answer *m)
 	memset(m->generation, 3, SHA256_SIZE);
 	for (unsigned i = 0; i < COUNTER_COUNT; i++)
 		m->counter[i] = i + 1;
+	m->span_count = SPAN_COUNT;
+	for (unsigned i = 0; i < SPAN_COUNT; i++) {
+		m->span[i].sum_us = UINT64_MAX - i;
+		for (unsigned j = 0; j < MSG_BUCKETS; j++)
+			m->span[i].bucket[j] = i * 100 + j;
+	}
 	m->total = 200;
 	m->from = 72;
 	m->count = STATE_KEYS;
@@ -538,7 +544,7 @@ START_TEST(batch_fits)
 	ck_assert_ptr_nonnull(m);
 	m->count = MSG_ITEMS;
 	for (unsigned i = 0; i < MSG_ITEMS; i++)
-		m->item[i] = (struct msg_append_item){OCTETS("record"), 1, 2};
+		m->item[i] = (struct msg_append_item){OCTETS("record"), 1, 2, 0};
 	msg_append_write(&out, m);
 	ck_assert_int_eq(out.err, ERR_OK);
 	buf_free(&out);

@@ -1,6 +1,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "compat.h"
 #include "reply.h"
 #include "run_suite.h"
 
@@ -96,8 +97,8 @@ START_TEST(credentials)
 	ck_assert_str_eq(text(o, "not_after"), "2030-01-02T03:04:05Z");
 	ck_assert_str_eq(text(o, "chain"), "PEM\n");
 	ck_assert_int_eq(json_integer_value(json_object_get(o, "valid_time")), UINT32_MAX);
-	ck_assert_str_eq(
-		json_string_value(json_array_get(json_object_get(o, "warnings"), 0)), "KEY-SHARED");
+	ck_assert_str_eq(json_string_value(json_array_get(json_object_get(o, "warnings"), 0)),
+		"KEY-SHARED: another client holds a live credential for this public key");
 	ledger = json_object_get(o, "ledger");
 	ck_assert_int_eq(json_integer_value(json_object_get(ledger, "index")), 1ll << 40);
 	ck_assert_uint_eq(strspn(text(ledger, "leaf_hash"), "ab"), 64);
@@ -122,27 +123,114 @@ END_TEST
 
 START_TEST(decisions)
 {
+	struct policy policy = {.name = "p", .max_lifetime = 5, .roles = 1};
+	struct config_key key = {.name = "www"};
+	struct config_client client = {.name = "edge"};
+	struct msg_issue_item item = {.proof = PROOF_CSR};
 	struct msg_grant g = granted();
-	json_t *o;
+	struct rules_of of = {&policy, &client, &key, &item, &g};
+	json_t *o, *rules;
 
 	reply_init(&reply);
-	reply_decision(&reply, &g, "www");
+	reply_decision(&reply, &of);
 	o = body();
 	ck_assert(json_is_true(json_object_get(o, "allowed")));
 	ck_assert_ptr_null(json_object_get(o, "credential"));
 	ck_assert_ptr_null(json_object_get(o, "id"));
 	ck_assert_str_eq(text(o, "not_after"), "2030-01-02T03:04:05Z");
+	rules = json_object_get(o, "rules");
+	ck_assert_uint_eq(json_array_size(rules), 15);
+	ck_assert_str_eq(text(json_array_get(rules, 0), "rule"), "client");
+	ck_assert_str_eq(text(json_array_get(rules, 14), "rule"), "max_live");
+	ck_assert_str_eq(text(json_array_get(rules, 9), "detail"), "from 0 s to 5 s");
+	for (size_t i = 0; i < 15; i++)
+		ck_assert(json_is_true(json_object_get(json_array_get(rules, i), "passed")));
+	json_decref(o);
+	g.flags |= GRANT_REPLAYED; /* judged by nothing that comes after */
+	reply_decision(&reply, &of);
+	o = body();
+	ck_assert_uint_eq(json_array_size(json_object_get(o, "rules")), 13);
 	json_decref(o);
 	refuse(&g.refusal, ERR_HELD, "", "%s", "by hand");
-	reply_decision(&reply, &g, "www");
+	reply_decision(&reply, &of);
 	ck_assert_uint_eq(reply.status, 200);
 	o = body();
 	ck_assert(json_is_false(json_object_get(o, "allowed")));
 	ck_assert_str_eq(text(o, "code"), "held");
 	ck_assert_str_eq(text(o, "detail"), "by hand");
+	rules = json_object_get(o, "rules");
+	ck_assert_uint_eq(json_array_size(rules), 12);
+	ck_assert(json_is_false(json_object_get(json_array_get(rules, 11), "passed")));
+	ck_assert_str_eq(text(json_array_get(rules, 11), "detail"), "by hand");
 	json_decref(o);
 	reply_free(&reply);
 }
 END_TEST
 
-RUN_SUITE("reply", problems, credentials, decisions)
+/* Each bit of compat is told by the code of its rule, first in the text. */
+START_TEST(compat)
+{
+	struct msg_grant g = granted();
+	json_t *o, *list;
+
+	g.flags = 0;
+	g.compat = 1u << (compat_rule_count() - 1);
+	reply_init(&reply);
+	reply_credential(&reply, &g, "www", NULL, false);
+	o = body();
+	list = json_object_get(o, "warnings");
+	ck_assert_uint_eq(json_array_size(list), 1);
+	ck_assert_int_eq(strncmp(json_string_value(json_array_get(list, 0)),
+				 compat_rule(compat_rule_count() - 1)->code,
+				 strlen(compat_rule(compat_rule_count() - 1)->code)),
+		0);
+	json_decref(o);
+	reply_free(&reply);
+}
+END_TEST
+
+START_TEST(batches)
+{
+	struct policy policy = {.name = "p"};
+	struct config_key key = {.name = "www"};
+	struct config_client client = {.name = "edge"};
+	struct msg_issue_item item = {.proof = PROOF_CSR};
+	struct msg_grant g[3] = {granted(), granted(), granted()};
+	struct rules_of of = {&policy, &client, &key, &item, NULL};
+	struct chain old = {.pem = (char *)(uintptr_t) "OLD\n", .pem_len = 4};
+	struct chain chain = {.pem = (char *)(uintptr_t) "PEM\n", .pem_len = 4};
+	struct result results[] = {{.refusal = {.err = ERR_RATE, .retry_after = 7}, .item = &item},
+		{.grant = &g[0], .chain = &chain, .item = &item},
+		{.grant = &g[1], .chain = &old, .item = &item}, {.grant = &g[2], .item = &item}};
+	json_t *o, *list;
+
+	g[1].flags = GRANT_REPLAYED;
+	refuse(&g[2].refusal, ERR_HELD, "", "%s", "by hand");
+	reply_init(&reply);
+	reply_batch(&reply, &of, results, 4, false);
+	ck_assert_uint_eq(reply.status, 200);
+	o = body();
+	ck_assert_str_eq(text(o, "chain"), "PEM\n");
+	list = json_object_get(o, "results");
+	ck_assert_uint_eq(json_array_size(list), 4);
+	ck_assert_str_eq(text(json_array_get(list, 0), "code"), "rate_limited");
+	ck_assert_int_eq(
+		json_integer_value(json_object_get(json_array_get(list, 0), "retry_after")), 7);
+	ck_assert_str_eq(text(json_array_get(list, 1), "credential"), "AAECAw==");
+	ck_assert_ptr_null(json_object_get(json_array_get(list, 1), "chain"));
+	ck_assert_str_eq(text(json_array_get(list, 2), "chain"), "OLD\n");
+	ck_assert(json_is_true(json_object_get(json_array_get(list, 2), "replayed")));
+	ck_assert_str_eq(text(json_array_get(list, 3), "detail"), "by hand");
+	json_decref(o);
+	reply_batch(&reply, &of, results, 4, true);
+	o = body();
+	list = json_object_get(o, "results");
+	ck_assert(json_is_true(json_object_get(json_array_get(list, 1), "allowed")));
+	ck_assert(json_is_false(json_object_get(json_array_get(list, 3), "allowed")));
+	ck_assert_ptr_null(json_object_get(json_array_get(list, 1), "credential"));
+	json_decref(o);
+	reply_free(&reply);
+}
+END_TEST
+
+RUN_SUITE("reply", problems, credentials, decisions, compat, batches)

@@ -194,4 +194,69 @@ START_TEST(idempotency)
 }
 END_TEST
 
-RUN_SUITE("request", everything, least, refused, sizes, idempotency)
+static enum err parse_batch(struct batch_request *b, const char *key, const char *body)
+{
+	memset(&why, 0, sizeof why);
+	return batch_parse(b, "www", key, (const uint8_t *)body, strlen(body), &why);
+}
+
+START_TEST(batches)
+{
+	static const char *const whole[] = {"", "[]", "{}", "{\"requests\":[]}",
+		"{\"requests\":{}}", "{\"requests\":[{" KEY "}],\"x\":1}",
+		"{\"requests\":[{" KEY "," KEY "}]}", "{\"requests\":[{" KEY "}]"};
+	struct batch_request b;
+
+	for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
+		ck_assert_int_eq(parse_batch(&b, NULL, whole[i]), ERR_MALFORMED);
+		ck_assert_uint_eq(b.count, 0);
+		batch_free(&b);
+	}
+	ck_assert_int_eq(parse_batch(&b, "k",
+				 "{\"requests\":[{" KEY "},7,{" KEY ",\"ttl\":1},{" KEY
+				 ",\"role\":\"client\"}]}"),
+		ERR_OK);
+	ck_assert_uint_eq(b.count, 4);
+	ck_assert_int_eq(b.item[0].refusal.err, ERR_OK);
+	ck_assert_str_eq(b.item[0].request.item.idempotency, "k/0");
+	ck_assert_int_eq(b.item[1].refusal.err, ERR_MALFORMED);
+	ck_assert_int_eq(b.item[2].refusal.err, ERR_MALFORMED);
+	ck_assert_str_eq(b.item[2].refusal.field, "ttl");
+	ck_assert_int_eq(b.item[3].refusal.err, ERR_OK);
+	ck_assert_uint_eq(b.item[3].request.item.role, DC_CLIENT);
+	ck_assert_uint_eq(b.item[3].request.item.spki.len, 3);
+	ck_assert_str_eq(b.item[3].request.item.key, "www");
+	ck_assert_str_eq(b.item[3].request.item.idempotency, "k/3");
+	batch_free(&b);
+}
+END_TEST
+
+START_TEST(batch_sizes)
+{
+	static char body[BATCH_MAX];
+	char key[IDEMPOTENCY_SIZE];
+	struct batch_request b;
+
+	for (unsigned n = 256; n <= 257; n++) {
+		strcpy(body, "{\"requests\":[");
+		for (unsigned i = 0; i < n; i++)
+			strcat(body, i == 0 ? "{" KEY "}" : ",{" KEY "}");
+		strcat(body, "]}");
+		memset(key, 'k', 125);
+		key[124] = '\0';
+		ck_assert_int_eq(parse_batch(&b, key, body), n == 256 ? ERR_OK : ERR_MALFORMED);
+		if (n == 256) {
+			ck_assert_uint_eq(strlen(b.item[255].request.item.idempotency), 128);
+			ck_assert_str_eq(b.item[255].request.item.idempotency + 124, "/255");
+		}
+		batch_free(&b);
+	}
+	key[124] = 'k';
+	key[125] = '\0';
+	ck_assert_int_eq(parse_batch(&b, key, "{\"requests\":[{" KEY "}]}"), ERR_MALFORMED);
+	ck_assert_str_eq(why.field, "Idempotency-Key");
+	batch_free(&b);
+}
+END_TEST
+
+RUN_SUITE("request", everything, least, refused, sizes, idempotency, batches, batch_sizes)

@@ -58,6 +58,7 @@ static enum err ask(struct outcome *o, const char *request, int64_t in_ms, bool 
 	static const struct peer peer = {.address = "192.0.2.1:1"};
 	struct msg_issue_item item = {.key = "www", .spki = {(const uint8_t *)"k", 1}};
 	struct signer_issue issue = {.request = request,
+		.count = 1,
 		.client = "edge",
 		.peer = &peer,
 		.dry_run = dry_run,
@@ -315,6 +316,7 @@ static void answer_states(uint32_t total)
 		ck_assert_int_eq(msg_state_read(&question, &body), ERR_OK);
 		memset(&a, 0, sizeof a);
 		a.token_ok = 1;
+		a.span_count = SPAN_COUNT;
 		a.total = total;
 		a.from = question.from;
 		a.count = (uint16_t)(total - a.from < STATE_KEYS ? total - a.from : STATE_KEYS);

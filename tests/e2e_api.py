@@ -78,7 +78,50 @@ class Answers(Case):
         response, body = ask(self.connection, "POST", CREDENTIALS + "?dry_run=true", {"csr": CSR_PEM})
         self.assertEqual((response.status, body["allowed"], body["dry_run"]), (200, True, True))
         self.assertNotIn("credential", body)
+        self.assertEqual([r["rule"] for r in body["rules"] if r["passed"]],
+                         ["client", "key", "public_key", "algorithm", "own_key", "certificate", "role",
+                          "proof_of_possession", "not_before", "lifetime", "certificate_end", "hold",
+                          "idempotency", "key_shared", "max_live"])
+        self.assertIn("86400 s", body["rules"][9]["detail"])
         self.assertIn("dry=1 ", self.service.tell("last", "last "))
+
+    def test_batch(self):
+        good = {"csr": CSR_PEM, "lifetime": 3600}
+        items = [good, {"csr": CSR_PEM, "ttl": 1}, dict(good, reference="refuse"), good, "x"]
+        self.service.tell("refusal lifetime_too_long")
+        response, body = ask(self.connection, "POST", CREDENTIALS + "/batch", {"requests": items},
+                             Idempotency_Key="b")
+        self.assertEqual((response.status, set(body)), (200, {"results", "chain"}))
+        self.assertEqual([r.get("code") for r in body["results"]],
+                         [None, "malformed", "lifetime_too_long", None, "malformed"])
+        self.assertEqual(body["chain"], pem(self.pki.www) + pem(self.pki.ca.certificate))
+        self.assertNotIn("chain", body["results"][0])
+        self.assertNotEqual(body["results"][0]["id"], body["results"][3]["id"])
+        told = self.service.tell("last", "last ")
+        self.assertIn("count=3 ", told)
+        self.assertIn("idempotency=b/0 ", told)
+        response, body = ask(self.connection, "POST", CREDENTIALS + "/batch?dry_run=true",
+                             {"requests": items})
+        self.assertEqual([r.get("allowed") for r in body["results"]], [True, None, False, True, None])
+        self.assertEqual(ask(self.connection, "POST", CREDENTIALS + "/batch",
+                             {"requests": ["x"]})[1]["results"][0]["code"], "malformed")
+        full = ask(self.connection, "POST", CREDENTIALS + "/batch", {"requests": [good] * 256})
+        self.assertEqual((full[0].status, len({r["id"] for r in full[1]["results"]})), (200, 256))
+        for bad in {}, {"requests": []}, {"requests": [good] * 257}, {"requests": [good], "x": 1}:
+            self.problem(ask(self.connection, "POST", CREDENTIALS + "/batch", bad), 400, "malformed",
+                         "requests")
+        self.problem(ask(self.connection, "POST", CREDENTIALS + "/batch", " " * 196609), 413,
+                     "body_too_large")
+        self.connection.close()
+        self.problem(ask(self.connection, "POST", CREDENTIALS, " " * 16385), 413, "body_too_large")
+        self.connection.close()
+        # each takes one of the client's 3 a minute
+        slow = self.service.connect("batcher")
+        response, body = ask(slow, "POST", CREDENTIALS + "/batch", {"requests": [good] * 5})
+        self.assertEqual([r.get("status") for r in body["results"]], [None, None, None, 429, 429])
+        self.assertIn(body["results"][3]["retry_after"], range(10, 21))
+        self.problem(ask(slow, "POST", CREDENTIALS, good), 429, "rate_limited")
+        slow.close()
 
     def test_refused_by_hsm(self):
         self.service.tell("refusal lifetime_too_long")
@@ -279,6 +322,11 @@ class Answers(Case):
         self.assertRegex(page, r'(?m)^dcsign_requests_total\{key="www",client="edge",code="201"\} [1-9]')
         self.assertIn('dcsign_key_served{key="www",token="main"} 1\n', page)
         self.assertIn('dcsign_ledger_records{chain="test/main"} 42\n', page)
+        self.assertRegex(page, r'(?m)^dcsign_credentials_total\{key="www",client="edge",outcome="issued"\} [1-9]')
+        self.assertIn('dcsign_token_sign_seconds_bucket{token="main",le="0.0005"} 0\n', page)
+        self.assertIn('dcsign_token_sign_seconds_bucket{token="main",le="0.001"} 2\n', page)
+        self.assertIn('dcsign_token_sign_seconds_sum{token="main"} 1.500000\n', page)
+        self.assertIn('dcsign_token_sign_seconds_count{token="main"} 3\n', page)
         self.assertRegex(page, r'(?m)^dcsign_request_duration_seconds_bucket\{le="\+Inf"\} [1-9]')
         for line in page.splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|[a-z_]+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$')

@@ -120,6 +120,8 @@ static enum err take_authorised(struct group *g, struct commit_item *it, struct 
 		return e;
 	it->answer.refusal = v.refusal;
 	it->answer.shared = v.shared;
+	if (it->judge_only && !v.replay)
+		return ERR_OK;
 	if (v.refusal.err)
 		return turn_down(g, it, r);
 	if (v.replay)

@@ -39,7 +39,8 @@ struct commit_item {
 	struct chain *chain;
 	struct record record;
 	uint64_t max_live_key, max_live_client;
-	bool own; /* the ledger's own record: may be of any type */
+	bool judge_only; /* AUTHORISED: answered as if it were written, and not written */
+	bool own;	 /* the ledger's own record: may be of any type */
 	struct msg_appended answer;
 	struct buf replay;
 };

@@ -43,6 +43,7 @@ static enum err items_add(struct gather *g, struct chain *chain, const struct ms
 		memset(it, 0, sizeof(*it));
 		it->chain = chain;
 		it->max_live_key = from->max_live_key;
+		it->judge_only = from->judge_only != 0;
 		it->max_live_client = from->max_live_client;
 		if (record_decode(&it->record, from->record.at, from->record.len) ||
 			!commit_takes(&it->record))

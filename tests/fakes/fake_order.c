@@ -247,7 +247,7 @@ enum err append_records(struct append *a, const struct append_item *items, size_
 			return refuse(why, fake_append.fail_type_err, "", "fake");
 	}
 	for (size_t i = 0; i < count; i++) {
-		note(&items[i], EVENT_DURABLE);
+		note(&items[i], items[i].judge_only ? EVENT_JUDGED : EVENT_DURABLE);
 		take(&out->item[i], &fake_log.event[fake_log.count - 1]);
 		if (out->item[i].refusal.err != ERR_OK || out->item[i].replay_issued.len > 0)
 			fake_log.event[fake_log.count - 1].what = EVENT_SENT;

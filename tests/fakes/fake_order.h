@@ -13,7 +13,7 @@
 #define FAKE_EVENTS 4096
 
 struct fake_event {
-	enum fake_what { EVENT_DURABLE, EVENT_SENT, EVENT_SIGN, EVENT_ANSWER } what;
+	enum fake_what { EVENT_DURABLE, EVENT_SENT, EVENT_JUDGED, EVENT_SIGN, EVENT_ANSWER } what;
 	enum record_type type; /* DURABLE (waited for) and SENT (not waited for) */
 	char id[ID_SIZE];      /* of the record */
 	int64_t attempt;
