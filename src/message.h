@@ -40,7 +40,7 @@ enum msg_type {
 	MSG_RELEASE = 16 /* api -> ledger */
 			 /* the answer to each is the number after it */
 };
-#define MSG_ANSWER(type) ((enum msg_type)((type) + 1))
+#define MSG_ANSWER(type) ((uint16_t)((type) + 1))
 
 /* Every message begins with this. serial: chosen by the asker, returned in the answer. */
 struct msg_head {
