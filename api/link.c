@@ -25,7 +25,23 @@ void link_free(struct link *l)
 	close(l->fd);
 	free(l->key);
 	free(l->fresh);
+	free(l->held);
+	free(l->fresh_held);
 	free(l);
+}
+
+static struct msg_read question(const struct link *l)
+{
+	static const enum msg_read_kind kinds[] = {READ_HEADS, READ_HOLDS, READ_LIVE};
+	struct msg_read read = {.kind = (uint8_t)kinds[l->step]};
+
+	if (l->step == POLL_HOLDS && l->fresh_held_count > 0) {
+		const struct msg_held *last = &l->fresh_held[l->fresh_held_count - 1];
+
+		memcpy(read.key, last->key, sizeof(read.key));
+		memcpy(read.client, last->client, sizeof(read.client));
+	}
+	return read;
 }
 
 static void ask(struct link *l, uint64_t *serial, struct buf *out)
@@ -39,7 +55,7 @@ static void ask(struct link *l, uint64_t *serial, struct buf *out)
 		msg_begin(out, MSG_STATE, mine);
 		msg_state_write(out, &state);
 	} else {
-		struct msg_read read = {.kind = READ_HEADS};
+		struct msg_read read = question(l);
 
 		msg_begin(out, MSG_READ, mine);
 		msg_read_write(out, &read);
@@ -55,6 +71,7 @@ void link_poll(struct link *l, int64_t now, uint64_t *serial, struct buf *out)
 	if (l->poll_last != 0 && now - l->poll_last < SIGNER_POLL_MS)
 		return;
 	l->fresh_count = 0;
+	l->step = POLL_HEADS;
 	ask(l, serial, out);
 	if (l->poll_serial != 0)
 		l->poll_asked = l->poll_last = now;
@@ -101,11 +118,52 @@ enum err link_state(
 	return ERR_OK;
 }
 
-void link_heads(struct link *l, const struct msg_read_answer *heads)
+static enum err take_holds(struct link *l, const struct msg_read_answer *answer)
+{
+	struct msg_held *more = realloc(l->fresh_held,
+		(l->fresh_held_count + (size_t)answer->held_count + 1) * sizeof(*more));
+
+	if (more == NULL)
+		return ERR_NOMEM;
+	l->fresh_held = more;
+	memcpy(more + l->fresh_held_count, answer->held, answer->held_count * sizeof(*more));
+	l->fresh_held_count += answer->held_count;
+	if (answer->held_count == READ_HELD)
+		return ERR_OK;
+	free(l->held);
+	l->held = l->fresh_held;
+	l->held_count = l->fresh_held_count;
+	l->fresh_held = NULL;
+	l->fresh_held_count = 0;
+	l->step = POLL_LIVE;
+	return ERR_OK;
+}
+
+/* True: there is one more question. */
+static bool take_step(struct link *l, const struct msg_read_answer *answer)
+{
+	switch (l->step) {
+	case POLL_HEADS:
+		l->heads = *answer;
+		l->known = true;
+		l->step = POLL_HOLDS;
+		l->fresh_held_count = 0;
+		return l->polls++ % POLL_REST == 0;
+	case POLL_HOLDS:
+		return take_holds(l, answer) == ERR_OK;
+	case POLL_LIVE:
+		l->live = answer->live;
+		return false;
+	}
+	return false;
+}
+
+void link_read(
+	struct link *l, const struct msg_read_answer *answer, uint64_t *serial, struct buf *out)
 {
 	l->poll_serial = 0;
-	l->heads = *heads;
-	l->known = true;
+	if (take_step(l, answer) && answer->err == ERR_OK)
+		ask(l, serial, out);
 }
 
 bool link_fresh(const struct link *l, int64_t now)

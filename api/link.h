@@ -7,6 +7,8 @@
 
 #include "channel.h"
 
+#define POLL_REST 4 /* polls between two looks at holds and live credentials */
+
 struct link {
 	uint8_t role; /* ROLE_HSM or ROLE_LEDGER */
 	char token[NAME_SIZE];
@@ -26,7 +28,13 @@ struct link {
 	uint8_t generation[SHA256_SIZE];
 	uint64_t counter[COUNTER_COUNT];
 	struct msg_histogram span[SPAN_COUNT];
-	struct msg_read_answer heads; /* of the ledger */
+	/* of the ledger: heads at each question, the rest at every POLL_REST'th */
+	enum { POLL_HEADS, POLL_HOLDS, POLL_LIVE } step;
+	unsigned polls;
+	struct msg_read_answer heads;
+	struct msg_held *held, *fresh_held;
+	uint32_t held_count, fresh_held_count;
+	uint64_t live;
 
 	struct link *next;
 };
@@ -40,7 +48,9 @@ void link_poll(struct link *l, int64_t now, uint64_t *serial, struct buf *out);
  * fit the question; ERR_NOMEM. */
 enum err link_state(
 	struct link *l, const struct msg_state_answer *page, uint64_t *serial, struct buf *out);
-void link_heads(struct link *l, const struct msg_read_answer *heads);
+/* The ledger's answer to the open question. Asks the next one where there is one. */
+void link_read(
+	struct link *l, const struct msg_read_answer *answer, uint64_t *serial, struct buf *out);
 /* Has it told its state, and does it still answer? */
 bool link_fresh(const struct link *l, int64_t now);
 const struct msg_state_key *link_key(const struct link *l, const char *key);

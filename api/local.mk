@@ -19,6 +19,7 @@ api_libapi_a_SOURCES = \
 	api/routes.c api/routes.h \
 	api/pages.c api/pages.h \
 	api/credentials.c \
+	api/holds.c \
 	api/session.c api/session.h \
 	api/framing.c api/framing.h \
 	api/https.c api/https.h

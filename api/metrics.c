@@ -299,7 +299,12 @@ static void write_ledger(struct buf *out, struct signer *signer)
 {
 	struct msg_read_answer heads;
 	bool ready = signer_ledger(signer, &heads);
+	uint32_t holds;
+	uint64_t live;
 
+	signer_live_now(signer, &holds, &live);
+	single(out, "dcsign_holds", "gauge", "Holds in force.", holds);
+	single(out, "dcsign_live_credentials", "gauge", "Unexpired credentials.", live);
 	single(out, "dcsign_ledger_ready", "gauge", "1 while the ledger answers.", ready);
 	single(out, "dcsign_ledger_size_bytes", "gauge", "Size of the ledger's store.",
 		heads.octets);

@@ -26,6 +26,7 @@ static void fill_view(const struct exchange *x, struct key_view *view, const str
 	view->key = key;
 	config_effective_policy(&view->policy, s->config, key, x->client);
 	signer_key(x->service->signer, key->token, key->name, &view->state);
+	view->held = signer_held(x->service->signer, true, key->name, view->hold_reason);
 	view->chain = snapshot_chain(
 		s, key, view->state.has_certificate ? view->state.certificate_sha256 : NULL);
 }
@@ -92,6 +93,7 @@ static void reply_client(struct exchange *x, bool has_live, uint64_t live)
 		.has_live = has_live,
 		.live = live};
 
+	who.held = signer_held(x->service->signer, false, x->client->name, who.hold_reason);
 	reply_whoami(&x->reply, &who);
 	x->resume(x);
 }

@@ -9,6 +9,8 @@
 
 bool page_issue(struct exchange *x);
 bool page_batch(struct exchange *x);
+bool page_hold(struct exchange *x);
+bool page_release(struct exchange *x);
 bool page_keys(struct exchange *x);
 bool page_whoami(struct exchange *x);
 bool page_certificate(struct exchange *x);

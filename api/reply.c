@@ -405,6 +405,12 @@ static json_t *live_json(bool has_live, uint64_t live)
 	return has_live ? json_integer((json_int_t)live) : json_null();
 }
 
+/* null, or why there is a hold. */
+static json_t *hold_json(bool held, const char *reason)
+{
+	return held ? json_pack("{s:s}", "reason", reason) : json_null();
+}
+
 static json_t *key_json(const struct key_view *view)
 {
 	json_t *o = json_object();
@@ -416,6 +422,7 @@ static json_t *key_json(const struct key_view *view)
 		view->chain != NULL ? certificate_json(&view->chain->leaf) : json_null());
 	json_object_set_new(o, "policy", policy_json(&view->policy));
 	json_object_set_new(o, "live", live_json(view->has_live, view->live));
+	json_object_set_new(o, "hold", hold_json(view->held, view->hold_reason));
 	return o;
 }
 
@@ -432,6 +439,25 @@ void reply_keys(struct reply *r, const struct key_view *views, size_t count)
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, key_json(&views[i]));
 	json_object_set_new(o, "keys", list);
+	begin(r, 200, JSON_TYPE);
+	reply_json(r, 200, o);
+}
+
+void reply_hold(struct reply *r, bool held, const char *key, const char *client, const char *reason,
+	const struct msg_hold_answer *answer)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "held", json_boolean(held));
+	if (key != NULL)
+		json_object_set_new(o, "key", json_string(key));
+	if (client != NULL)
+		json_object_set_new(o, "client", json_string(client));
+	json_object_set_new(o, "reason", json_string(reason));
+	json_object_set_new(o, "live", json_integer((json_int_t)answer->live));
+	json_object_set_new(o, "latest_expiry", json_null());
+	if (answer->latest_expiry != 0)
+		set_time(o, "latest_expiry", answer->latest_expiry);
 	begin(r, 200, JSON_TYPE);
 	reply_json(r, 200, o);
 }
@@ -480,6 +506,7 @@ void reply_whoami(struct reply *r, const struct whoami *who)
 	json_object_set_new(o, "certificate",
 		who->peer->has_certificate ? certificate_json(&who->peer->x509) : json_null());
 	json_object_set_new(o, "limits", limits_json(who));
+	json_object_set_new(o, "hold", hold_json(who->held, who->hold_reason));
 	begin(r, 200, JSON_TYPE);
 	reply_json(r, 200, o);
 }

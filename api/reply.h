@@ -60,9 +60,15 @@ struct key_view {
 	const struct chain *chain; /* NULL: not known which certificate issues */
 	bool has_live;
 	uint64_t live; /* this client's unexpired DCs of this key */
+	bool held;
+	char hold_reason[HOLD_REASON_MAX + 1];
 };
 void reply_key(struct reply *r, const struct key_view *view);
 void reply_keys(struct reply *r, const struct key_view *views, size_t count);
+
+/* 200: what a hold (or its end) means; key or client NULL. */
+void reply_hold(struct reply *r, bool held, const char *key, const char *client, const char *reason,
+	const struct msg_hold_answer *answer);
 
 struct whoami {
 	const struct config_client *client;
@@ -70,6 +76,8 @@ struct whoami {
 	uint32_t rate_left;
 	bool has_live;
 	uint64_t live;
+	bool held;
+	char hold_reason[HOLD_REASON_MAX + 1];
 };
 void reply_whoami(struct reply *r, const struct whoami *who);
 

@@ -319,6 +319,27 @@ void request_free(struct request *request)
 	buf_free(&request->spki);
 }
 
+enum err reason_parse(
+	char reason[HOLD_REASON_MAX + 1], const uint8_t *body, size_t len, struct refusal *why)
+{
+	json_t *object = NULL;
+	enum err err = load(&object, body, len, why);
+	size_t octets = 0;
+	const char *text = NULL;
+
+	if (err != ERR_OK)
+		return err;
+	if (json_object_size(object) == 1)
+		text = text_of(json_object_get(object, "reason"), &octets);
+	if (text == NULL || octets == 0 || octets > HOLD_REASON_MAX)
+		err = refuse(why, ERR_MALFORMED, "reason",
+			"the one member is reason, a text of 1 to %d octets", HOLD_REASON_MAX);
+	else
+		memcpy(reason, text, octets + 1);
+	json_decref(object);
+	return err;
+}
+
 /* --- a batch --- */
 
 #define INDEX_MAX 4 /* characters of "/255" */

@@ -27,6 +27,10 @@ enum err request_parse(struct request *request, const char *key, const char *ide
 	const uint8_t *body, size_t len, struct refusal *why);
 void request_free(struct request *request);
 
+/* The body of a hold or release: {"reason": "..."}, 1..HOLD_REASON_MAX octets. */
+enum err reason_parse(
+	char reason[HOLD_REASON_MAX + 1], const uint8_t *body, size_t len, struct refusal *why);
+
 /* The body of POST /v1/keys/{key}/credentials/batch: {"requests":[...]}, 1..MSG_ITEMS. */
 struct batch_request {
 	size_t count;

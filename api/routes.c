@@ -11,7 +11,7 @@
 enum query { QUERY_NONE, QUERY_DRY_RUN, QUERY_KEY };
 
 struct route {
-	const char *pattern; /* '*' is the name of a key */
+	const char *pattern; /* '*' is the name of a key or client */
 	const char *method;
 	bool monitor; /* of the monitor, else of the API */
 	enum query query;
@@ -45,6 +45,11 @@ static const struct route routes[] = {
 		page_issue},
 	{"/v1/keys/*/credentials/batch", "POST", false, QUERY_DRY_RUN, RIGHT_ISSUE, BATCH_MAX,
 		page_batch},
+	{"/v1/keys/*/hold", "POST", false, QUERY_NONE, RIGHT_HOLD, REQUEST_MAX, page_hold},
+	{"/v1/keys/*/release", "POST", false, QUERY_NONE, RIGHT_RELEASE, REQUEST_MAX, page_release},
+	{"/v1/clients/*/hold", "POST", false, QUERY_NONE, RIGHT_HOLD, REQUEST_MAX, page_hold},
+	{"/v1/clients/*/release", "POST", false, QUERY_NONE, RIGHT_RELEASE, REQUEST_MAX,
+		page_release},
 	{"/v1/keys", "GET", false, QUERY_NONE, 0, 0, page_keys},
 	{"/v1/keys/*", "GET", false, QUERY_NONE, 0, 0, page_keys},
 	{"/v1/keys/*/certificate", "GET", false, QUERY_NONE, 0, 0, page_certificate},
@@ -57,7 +62,7 @@ static const struct route routes[] = {
 
 /* --- from the target to the route --- */
 
-/* Takes a key's name off the front of *at. */
+/* Takes a name off the front of *at. */
 static bool take_name(const char **at, char name[NAME_SIZE])
 {
 	size_t len = strcspn(*at, "/");
@@ -146,18 +151,46 @@ static bool find_client(struct exchange *x)
 	return false;
 }
 
+static bool named_key(struct exchange *x, const char *name)
+{
+	x->key = config_client_has_key(x->client, name) ? config_key(x->snapshot->config, name)
+							: NULL;
+	return x->key != NULL || !routes_problem(x, ERR_NO_KEY, "", "");
+}
+
+static bool named_client(struct exchange *x, const char *name)
+{
+	x->named = config_client(x->snapshot->config, name);
+	return x->named != NULL ||
+	       !routes_problem(x, ERR_NOT_FOUND, "", "there is no client of this name");
+}
+
+static bool has_right(struct exchange *x)
+{
+	static const struct {
+		unsigned right;
+		const char *text;
+	} rights[] = {{RIGHT_ISSUE, "this client has no right to issue"},
+		{RIGHT_READ, "this client has no right to read"},
+		{RIGHT_HOLD, "this client has no right to hold"},
+		{RIGHT_RELEASE, "this client has no right to release"}};
+
+	for (size_t i = 0; i < sizeof(rights) / sizeof(rights[0]); i++)
+		if ((x->route->right & ~x->client->may & rights[i].right) != 0)
+			return !routes_problem(x, ERR_NO_RIGHT, "", rights[i].text);
+	return true;
+}
+
+/* A key that is not this client's does not exist for it; clients' names are for who has a right. */
 static bool may_use(struct exchange *x, const char *name)
 {
-	if (strchr(x->route->pattern, '*') != NULL) {
-		x->key = config_client_has_key(x->client, name)
-				 ? config_key(x->snapshot->config, name)
-				 : NULL;
-		if (x->key == NULL)
-			return !routes_problem(x, ERR_NO_KEY, "", "");
-	}
-	if ((x->client->may & x->route->right) != x->route->right)
-		return !routes_problem(x, ERR_NO_RIGHT, "", "this client has no right to issue");
-	return true;
+	const char *star = strchr(x->route->pattern, '*');
+
+	if (star == NULL)
+		return has_right(x);
+	if (strncmp(x->route->pattern, "/v1/keys/", 9) == 0)
+		return named_key(x, name) && has_right(x);
+	return has_right(x) && named_client(x, name);
 }
 
 static bool takes_body(struct exchange *x)

@@ -51,6 +51,8 @@ struct exchange {
 	const struct route *route;
 	const struct config_client *client;
 	const struct config_key *key;
+	const struct config_client *named; /* by the path */
+	char reason[HOLD_REASON_MAX + 1];
 	struct request request;
 	struct batch_request batch;
 	struct msg_issue_item *ask; /* the items of the batch that are asked for */

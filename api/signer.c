@@ -175,17 +175,16 @@ enum err signer_issue(struct signer *s, const char *token, const struct signer_i
 	return err;
 }
 
-enum err signer_live(struct signer *s, const char *key, const char *client,
-	struct signer_call *call, struct refusal *why)
+/* Sends the question to the ledger that write() puts into s->out. */
+static enum err ask_ledger(struct signer *s, uint16_t type,
+	void (*write)(struct buf *out, const void *m), const void *m, struct signer_call *call,
+	struct refusal *why)
 {
-	struct msg_read m = {.kind = READ_LIVE};
 	struct link *l;
 	enum err err;
 
 	if (call->deadline <= monotonic_ms())
 		return refuse(why, ERR_TIMEOUT, "", "%s", err_text(ERR_TIMEOUT));
-	snprintf(m.key, sizeof(m.key), "%s", key);
-	snprintf(m.client, sizeof(m.client), "%s", client);
 	call->signs = false;
 	pthread_mutex_lock(&s->lock);
 	l = signer_find_link(s, NULL);
@@ -197,12 +196,40 @@ enum err signer_live(struct signer *s, const char *key, const char *client,
 	} else {
 		call->serial = ++s->serial;
 		buf_reset(&s->out);
-		msg_begin(&s->out, MSG_READ, call->serial);
-		msg_read_write(&s->out, &m);
+		msg_begin(&s->out, type, call->serial);
+		write(&s->out, m);
 		err = send_call(s, l, call, ERR_LEDGER_UNAVAILABLE, why);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return err;
+}
+
+static void write_read(struct buf *out, const void *m)
+{
+	msg_read_write(out, m);
+}
+
+static void write_hold(struct buf *out, const void *m)
+{
+	msg_hold_write(out, m);
+}
+
+enum err signer_live(struct signer *s, const char *key, const char *client,
+	struct signer_call *call, struct refusal *why)
+{
+	struct msg_read m = {.kind = READ_LIVE};
+
+	snprintf(m.key, sizeof(m.key), "%s", key);
+	snprintf(m.client, sizeof(m.client), "%s", client);
+	call->holds = false;
+	return ask_ledger(s, MSG_READ, write_read, &m, call, why);
+}
+
+enum err signer_hold(struct signer *s, bool release, const struct msg_hold *hold,
+	struct signer_call *call, struct refusal *why)
+{
+	call->holds = true;
+	return ask_ledger(s, release ? MSG_RELEASE : MSG_HOLD, write_hold, hold, call, why);
 }
 
 unsigned signer_waiting(struct signer *s)
@@ -281,4 +308,33 @@ bool signer_ledger(struct signer *s, struct msg_read_answer *heads)
 	}
 	pthread_mutex_unlock(&s->lock);
 	return ready;
+}
+
+void signer_live_now(struct signer *s, uint32_t *holds, uint64_t *live)
+{
+	const struct link *l;
+
+	pthread_mutex_lock(&s->lock);
+	l = signer_find_link(s, NULL);
+	*holds = l != NULL ? l->held_count : 0;
+	*live = l != NULL ? l->live : 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool signer_held(struct signer *s, bool key, const char *name, char reason[HOLD_REASON_MAX + 1])
+{
+	const struct link *l;
+	bool found = false;
+
+	pthread_mutex_lock(&s->lock);
+	l = signer_find_link(s, NULL);
+	for (uint32_t i = 0; l != NULL && !found && i < l->held_count; i++) {
+		const struct msg_held *h = &l->held[i];
+
+		found = strcmp(key ? h->key : h->client, name) == 0;
+		if (found)
+			memcpy(reason, h->reason, sizeof(h->reason));
+	}
+	pthread_mutex_unlock(&s->lock);
+	return found;
 }

@@ -43,11 +43,13 @@ struct signer_call {
 	struct refusal refusal;
 	const struct msg_grant *grant; /* one for each item, in order */
 	const struct msg_read_answer *read;
+	const struct msg_hold_answer *held;
 
 	/* the signer's own */
 	uint64_t serial;
 	struct link *link;
 	uint16_t count; /* items asked for */
+	bool holds;	/* a hold or its end may be in force when no answer comes */
 	bool signs;	/* something may have been signed when no answer comes */
 	char request[ID_SIZE];
 	struct signer_call *next;
@@ -70,6 +72,9 @@ enum err signer_issue(struct signer *s, const char *token, const struct signer_i
 	struct signer_call *call, struct refusal *why);
 /* READ_LIVE; key, client: "" = any. ERR_LEDGER_UNAVAILABLE, ERR_OVERLOADED, ERR_TIMEOUT. */
 enum err signer_live(struct signer *s, const char *key, const char *client,
+	struct signer_call *call, struct refusal *why);
+/* HOLD or (release) RELEASE; the same errors. */
+enum err signer_hold(struct signer *s, bool release, const struct msg_hold *hold,
 	struct signer_call *call, struct refusal *why);
 /* Calls that wait for their answer. */
 unsigned signer_waiting(struct signer *s);
@@ -98,5 +103,10 @@ struct signer_token {
 void signer_token(struct signer *s, const char *token, struct signer_token *out);
 /* False when the ledger does not answer. *heads: the last READ_HEADS. */
 bool signer_ledger(struct signer *s, struct msg_read_answer *heads);
+/* As the ledger last told: holds in force, unexpired credentials. */
+void signer_live_now(struct signer *s, uint32_t *holds, uint64_t *live);
+/* Is there a hold on this key (key: true) or client, as the ledger last told? Its reason; false:
+ * none. */
+bool signer_held(struct signer *s, bool key, const char *name, char reason[HOLD_REASON_MAX + 1]);
 
 #endif

@@ -42,6 +42,9 @@ static void give_up(struct signer_call *call, bool lost)
 			     : "not answered within the request's deadline: ask the ledger, or "
 			       "repeat "
 			       "the request with the same Idempotency-Key");
+	else if (call->holds)
+		(void)refuse(&call->refusal, ERR_OUTCOME_UNKNOWN, "",
+			"the ledger did not answer: it may be in force, repeat the request");
 	else if (lost)
 		(void)refuse(&call->refusal,
 			call->link->role == ROLE_LEDGER ? ERR_LEDGER_UNAVAILABLE
@@ -148,7 +151,7 @@ static enum err take_read_answer(
 	pthread_mutex_lock(&s->lock);
 	heads = serial == l->poll_serial;
 	if (heads)
-		link_heads(l, s->read);
+		link_read(l, s->read, &s->serial, &s->out);
 	else
 		call = take_call(s, l, serial);
 	pthread_mutex_unlock(&s->lock);
@@ -162,6 +165,25 @@ static enum err take_read_answer(
 	return ERR_OK;
 }
 
+static enum err take_hold_answer(
+	struct signer *s, struct link *l, uint64_t serial, struct reader *body)
+{
+	struct msg_hold_answer answer;
+	struct signer_call *call;
+
+	if (msg_hold_answer_read(&answer, body) != ERR_OK)
+		return ERR_FORMAT;
+	pthread_mutex_lock(&s->lock);
+	call = take_call(s, l, serial);
+	pthread_mutex_unlock(&s->lock);
+	if (call == NULL)
+		return ERR_OK;
+	call->refusal = answer.refusal;
+	call->held = &answer;
+	end_call(call);
+	return ERR_OK;
+}
+
 static const struct {
 	uint16_t type;
 	uint8_t role; /* who may send it */
@@ -170,6 +192,8 @@ static const struct {
 	{MSG_ISSUE + 1, ROLE_HSM, take_issue_answer},
 	{MSG_STATE + 1, ROLE_HSM, take_state_answer},
 	{MSG_READ + 1, ROLE_LEDGER, take_read_answer},
+	{MSG_HOLD + 1, ROLE_LEDGER, take_hold_answer},
+	{MSG_RELEASE + 1, ROLE_LEDGER, take_hold_answer},
 };
 
 static enum err take_message(struct signer *s, struct link *l, size_t len)

@@ -109,6 +109,11 @@ static const struct {
 	{"GET", "/v1/keys/www/credentials/batch", 405},
 	{"GET", "/v1/keys/www/credentials", 405},
 	{"post", "/v1/keys/www/credentials", 405},
+	{"POST", "/v1/keys/www/hold", 403},
+	{"POST", "/v1/keys/api/hold", 404},
+	{"POST", "/v1/clients/edge/release", 403},
+	{"POST", "/v1/clients/nobody/release", 403},
+	{"GET", "/v1/keys/www/release", 405},
 	{"GET", "/v1/keys", 0},
 	{"GET", "/v1/keys/www", 0},
 	{"GET", "/v1/keys/WWW", 404},
@@ -159,6 +164,11 @@ START_TEST(who_may)
 	ck_assert_uint_eq(status_of("POST", "/v1/keys/www/credentials"), 403);
 	ck_assert_uint_eq(status_of("POST", "/v1/keys/api/credentials"), 404);
 	ck_assert_uint_eq(status_of("GET", "/v1/keys/www"), 0);
+	client.may = RIGHT_HOLD;
+	ck_assert_uint_eq(status_of("POST", "/v1/keys/www/hold"), 0);
+	ck_assert_uint_eq(status_of("POST", "/v1/keys/www/release"), 403);
+	ck_assert_uint_eq(status_of("POST", "/v1/clients/edge/hold"), 0);
+	ck_assert_uint_eq(status_of("POST", "/v1/clients/nobody/hold"), 404);
 	client.may = RIGHT_ISSUE;
 	service.stopping = true;
 	ck_assert_uint_eq(status_of("GET", "/v1/whoami"), 503);

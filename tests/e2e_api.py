@@ -146,7 +146,7 @@ class Answers(Case):
         response, key = ask(self.connection, "GET", "/v1/keys/www")
         self.assertEqual(key, body["keys"][0])
         self.assertEqual(set(key), {"key", "health", "signature_algorithm", "certificate", "policy",
-                                    "live"})
+                                    "live", "hold"})
         self.assertEqual(key["health"], {"served": True})
         self.assertEqual(key["live"], 7)
         self.assertEqual(key["policy"]["max_lifetime"], 86400)
