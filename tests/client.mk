@@ -28,8 +28,14 @@ tests_interop_dc_server_CPPFLAGS = $(PROJECT_CPPFLAGS)
 tests_interop_dc_server_CFLAGS = $(AM_CFLAGS) $(BORINGSSL_CFLAGS)
 tests_interop_dc_server_LDADD = $(BORINGSSL_LIBS)
 endif
+if HAVE_NSS
+check_PROGRAMS += tests/interop/nss_server
+tests_interop_nss_server_SOURCES = tests/interop/nss_server.c
+tests_interop_nss_server_CFLAGS = $(AM_CFLAGS) $(NSS_CFLAGS) -Wno-strict-prototypes
+tests_interop_nss_server_LDADD = $(NSS_LIBS)
+endif
 client_e2e = tests/e2e_handshake.sh tests/e2e_client.sh tests/e2e_formats.sh \
-	tests/e2e_agent.sh tests/e2e_agent_kill.py
+	tests/e2e_agent.sh tests/e2e_agent_kill.py tests/e2e_rotation.sh
 E2E_TESTS += $(client_e2e)
 EXTRA_DIST += $(client_e2e) tests/interop/handshake.sh tests/interop/make_dc.py \
 	tests/interop/formats.py tests/fakes/service.py tests/fakes/service.sh

@@ -5,10 +5,21 @@
  * it offers one, and gets a method that always fails, so a client that does not ask for a
  * delegated credential gets no handshake.
  *
- * Prints `port N` once it listens, then one line per connection, until it is killed.
+ * Prints `port N` once it listens, then one line per connection, until it is killed. Each
+ * connection has a process of its own.
+ *
+ * With --set DIR it takes all three from a folder that dcsign agent keeps: at the start and at each
+ * SIGHUP it opens DIR/.current once and reads the files below it, so all are of one set; what does
+ * not load leaves the old ones in use. Connections that stand go on: it echoes what they send
+ * and closes after what begins with "bye".
  */
+#include "settings.h"
+
 #include <arpa/inet.h>
+#include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +41,16 @@ struct server {
 	SSL_CTX *ctx;
 	CRYPTO_BUFFER *dc;
 	EVP_PKEY *dc_key;
+	const char *set; /* the agent's folder; NULL: none */
 };
+
+static volatile sig_atomic_t told;
+
+static void on_hup(int number)
+{
+	(void)number;
+	told = 1;
+}
 
 static void die(const char *what, const char *name)
 {
@@ -123,6 +143,35 @@ static SSL_CTX *make_context(const char *chain_file)
 	return ctx;
 }
 
+/* All or nothing: a server that is told of a new set must never mix two. */
+static void load(struct server *s, const char *chain, const char *dc, const char *key)
+{
+	struct server fresh = {
+		.ctx = make_context(chain), .dc = read_octets(dc), .dc_key = read_key(key)};
+	SSL_CTX_free(s->ctx);
+	CRYPTO_BUFFER_free(s->dc);
+	EVP_PKEY_free(s->dc_key);
+	s->ctx = fresh.ctx;
+	s->dc = fresh.dc;
+	s->dc_key = fresh.dc_key;
+}
+
+static void load_set(struct server *s)
+{
+	char folder[PATH_MAX], set[PATH_MAX], chain[PATH_MAX + 32], dc[PATH_MAX + 32],
+		key[PATH_MAX + 32];
+
+	snprintf(folder, sizeof folder, "%s/.current", s->set);
+	if (!realpath(folder, set))
+		die("no set in", s->set);
+	snprintf(chain, sizeof chain, "%s/chain.pem", set);
+	snprintf(dc, sizeof dc, "%s/credential.dc", set);
+	snprintf(key, sizeof key, "%s/key.pem", set);
+	load(s, chain, dc, key);
+	printf("loaded %s\n", strrchr(set, '/') + 1);
+	fflush(stdout);
+}
+
 static int listen_on(uint16_t port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -145,10 +194,21 @@ static const char *first_error(void)
 	return text ? text : "the connection was closed";
 }
 
+/* Until the client closes or says bye. */
+static int echo(SSL *ssl)
+{
+	char part[4096];
+	int n;
+	while ((n = SSL_read(ssl, part, sizeof part)) > 0)
+		if (SSL_write(ssl, part, n) <= 0 || (n >= 3 && memcmp(part, "bye", 3) == 0))
+			break;
+	return n > 0 || SSL_get_error(ssl, n) == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
 static void serve(const struct server *s, int fd, unsigned number)
 {
 	static const char reply[] = "dcsign test server: hello\n";
-	const struct timeval patience = {.tv_sec = 10};
+	const struct timeval patience = {.tv_sec = s->set ? 600 : 10};
 	SSL *ssl = SSL_new(s->ctx);
 	int used;
 
@@ -163,9 +223,11 @@ static void serve(const struct server *s, int fd, unsigned number)
 		printf("connection %u: handshake failed: %s\n", number, first_error());
 	} else {
 		used = SSL_delegated_credential_used(ssl);
-		/* a client that refuses says so only after our last handshake message */
-		if (SSL_write(ssl, reply, sizeof reply - 1) <= 0 || SSL_shutdown(ssl) < 0 ||
-			(SSL_shutdown(ssl) < 0 && ERR_peek_error() != 0))
+		/* a client that refuses says so only after our last handshake message: so it must
+		 * have answered, with a line or by closing */
+		if (SSL_write(ssl, reply, sizeof reply - 1) <= 0 || (s->set && echo(ssl) != 0) ||
+			SSL_shutdown(ssl) < 0 ||
+			(!s->set && SSL_shutdown(ssl) < 0 && ERR_peek_error() != 0))
 			printf("connection %u: refused by the client: %s\n", number, first_error());
 		else
 			printf("connection %u: delegated credential %s\n", number,
@@ -176,50 +238,79 @@ static void serve(const struct server *s, int fd, unsigned number)
 	close(fd);
 }
 
+static void accept_all(struct server *s, int listener)
+{
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+	sigset_t none;
+	unsigned number = 0;
+	int fd;
+
+	sigemptyset(&none);
+	for (;;) {
+		if (told) {
+			told = 0;
+			load_set(s);
+		}
+		if (ppoll(&p, 1, NULL, &none) != 1)
+			continue;
+		fd = accept(listener, NULL, NULL);
+		if (fd < 0)
+			continue;
+		number++;
+		if (fork() == 0) {
+			close(listener);
+			serve(s, fd, number);
+			_exit(0);
+		}
+		close(fd);
+	}
+}
+
+/* SIGHUP comes through only while the server waits. */
+static void take_signals(void)
+{
+	struct sigaction hup = {.sa_handler = on_hup};
+	sigset_t blocked;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_IGN);
+	sigaction(SIGHUP, &hup, NULL);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGHUP);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
+
 static int usage(void)
 {
-	fprintf(stderr, "usage: dc_server --chain FILE --dc FILE --dc-key FILE [--port N]\n");
+	fprintf(stderr, "usage: dc_server (--chain FILE --dc FILE --dc-key FILE | --set DIR) "
+			"[--port N]\n");
 	return 2;
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"chain", 1, NULL, 'c'}, {"dc", 1, NULL, 'd'},
-		{"dc-key", 1, NULL, 'k'}, {"port", 1, NULL, 'p'}, {NULL, 0, NULL, 0}};
-	const char *chain = NULL, *dc = NULL, *key = NULL;
-	struct server s;
-	unsigned number;
-	long port = 0;
-	int o, fd, at;
+		{"dc-key", 1, NULL, 'k'}, {"set", 1, NULL, 's'}, {"port", 1, NULL, 'p'},
+		{NULL, 0, NULL, 0}};
+	const char *file[128] = {NULL};
+	struct server s = {0};
+	long port;
+	int o;
 
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (o) {
-		case 'c':
-			chain = optarg;
-			break;
-		case 'd':
-			dc = optarg;
-			break;
-		case 'k':
-			key = optarg;
-			break;
-		case 'p':
-			port = strtol(optarg, NULL, 10);
-			break;
-		default:
+		if (o == '?')
 			return usage();
-		}
+		file[o] = optarg;
 	}
-	if (!chain || !dc || !key || optind != argc || port < 0 || port > 65535)
+	port = file['p'] ? strtol(file['p'], NULL, 10) : 0;
+	if ((!file['c'] || !file['d'] || !file['k']) == !file['s'] || optind != argc || port < 0 ||
+		port > 65535)
 		return usage();
-	signal(SIGPIPE, SIG_IGN);
-	s.ctx = make_context(chain);
-	s.dc = read_octets(dc);
-	s.dc_key = read_key(key);
-	fd = listen_on((uint16_t)port);
-	for (number = 1;; number++) {
-		at = accept(fd, NULL, NULL);
-		if (at >= 0)
-			serve(&s, at, number);
-	}
+	take_signals();
+	s.set = file['s'];
+	if (s.set)
+		load_set(&s);
+	else
+		load(&s, file['c'], file['d'], file['k']);
+	accept_all(&s, listen_on((uint16_t)port));
 }
