@@ -84,7 +84,7 @@ for server in "${servers[@]}"; do
 done
 "$DCSIGN" agent -c "$WORK/etc/agent.conf" >"$WORK/out/agent" 2>&1 &
 AGENT=$!
-HELPERS+=($AGENT)
+HELPERS+=("$AGENT")
 
 # connect SERVER OUTPUT SECONDS: a connection with what comes on standard input, until it says bye.
 # tstclnt spins when a pipe there ends, and writes a line each time: so it gets a file or a pipe that
@@ -117,7 +117,7 @@ rotations() { # of the server that has had the fewest
 }
 
 handshakes=0
-killed= rolled=
+killed='' rolled=''
 began=$SECONDS
 while [ "$(rotations)" -lt "$ROTATIONS" ]; do
 	[ $((SECONDS - began)) -lt $((ROTATIONS * 12)) ] || fail "only $(rotations) rotations: $(tail -n 5 "$WORK/out/agent")"

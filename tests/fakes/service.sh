@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # To be sourced by tests in bash: starts fakes/service.py. Needs $src.
 #
 # fake_service: makes the folder $FAKE, starts the stand-in there, sets DCSIGN_URL and the other
