@@ -77,7 +77,8 @@ enum err evidence_authorised(const struct batch *b, struct credential *c);
 enum err evidence_signed(const struct batch *b, struct credential *c, bool late);
 /* FAILED or UNKNOWN by c->step; why: c->grant->refusal. */
 enum err evidence_unsigned(const struct batch *b, struct credential *c);
-/* UNKNOWN for an attempt that the token does not come back from, sent and not waited for. */
+/* UNKNOWN for an attempt (number 0: a self-test) that the token does not come back from, sent and
+ * not waited for. */
 void evidence_abandoned(struct append *ledger, const struct attempt *attempt);
 enum err evidence_refused(const struct batch *b, struct credential *c);
 

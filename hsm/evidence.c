@@ -120,7 +120,7 @@ void evidence_abandoned(struct append *ledger, const struct attempt *attempt)
 	record_init(&r, RECORD_UNKNOWN);
 	r.time = (int64_t)time(NULL);
 	r.id = octets_text(attempt->id);
-	r.attempt = attempt->number;
+	r.attempt = attempt->number == 0 ? RECORD_NONE : attempt->number;
 	r.reason = octets_text(err_name(ERR_TIMEOUT));
 	r.detail = octets_text("the token did not answer within the request's deadline");
 	if (record_encode(&octets, &r) == ERR_OK) {

@@ -12,7 +12,8 @@
 #include "log.h"
 
 #define LOOK_MS	 5000 /* between two looks at token and keys */
-#define AGAIN_MS 1000 /* when something could not be done */
+#define AGAIN_MS 100  /* when something could not be done: doubled each time */
+#define PROVERS	 4
 
 static struct octets boot_id(char text[40])
 {
@@ -144,8 +145,13 @@ static int64_t look(struct keeper *k)
 	if (append_generation(k->ledger) == 0)
 		e = ledger_open(k);
 	if (e == ERR_OK)
-		e = keyring_prove(k->keys, k->token, k->ledger);
-	return e == ERR_OK ? LOOK_MS : AGAIN_MS;
+		e = keyring_prove(k->keys, k->token, k->ledger, k->provers,
+			config_token(keyring_config(k->keys), k->token_name)->sign_timeout_ms);
+	if (e == ERR_OK)
+		k->again = AGAIN_MS;
+	else if (k->again < LOOK_MS / 2)
+		k->again *= 2;
+	return e == ERR_OK ? LOOK_MS : k->again;
 }
 
 static void wait_until(struct keeper *k, int64_t until)
@@ -180,6 +186,10 @@ enum err keeper_start(struct keeper *k, const char *token_name, struct token *to
 
 	*k = (struct keeper){
 		.token_name = token_name, .token = token, .ledger = ledger, .keys = keys};
+	k->again = AGAIN_MS;
+	k->provers = config_token(keyring_config(keys), token_name)->sessions;
+	if (k->provers > PROVERS)
+		k->provers = PROVERS;
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -19,6 +19,8 @@ struct keeper {
 	struct keyring *keys;	 /* the one in force */
 	struct keyring *pending; /* the next one; NULL: none */
 	bool stopping, running, wake;
+	unsigned provers; /* threads that prove keys */
+	int64_t again;	  /* ms until what failed is tried again */
 };
 
 /* keys: one reference, taken over. ERR_SYSTEM. */

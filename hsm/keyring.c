@@ -10,17 +10,24 @@
 static enum err chain_read(struct ring_certificate *c, const struct config_key *key,
 	const struct config_file *file, struct refusal *why)
 {
-	enum err e =
-		certificate_read_pem(c->chain, CERT_CHAIN_MAX, &c->count, file->octets, file->len);
+	struct certificate chain[CERT_CHAIN_MAX];
+	struct refusal unfit = {.err = ERR_OK};
+	size_t count;
+	enum err e = certificate_read_pem(chain, CERT_CHAIN_MAX, &count, file->octets, file->len);
 
 	if (e != ERR_OK)
 		return refuse(why, e, "certificate", "key %s: %s holds no readable certificates",
 			key->name, file->path);
-	if (certificate_may_delegate(&c->chain[0], AS_ISSUER, &c->unfit) != ERR_OK) {
+	c->leaf = chain[0];
+	c->file = file;
+	while (count > 1)
+		certificate_free(&chain[--count]);
+	if (certificate_may_delegate(&c->leaf, AS_ISSUER, &unfit) != ERR_OK) {
 		c->proof = PROOF_BAD;
+		ring_refuse(&c->unfit, &unfit);
 		LOG(LOG_LEVEL_WARNING, "certificate can't delegate", LS("key", key->name),
-			LS("file", file->path), LS("reason", err_name(c->unfit.err)),
-			LS("detail", c->unfit.detail));
+			LS("file", file->path), LS("reason", err_name(unfit.err)),
+			LS("detail", unfit.detail));
 	}
 	return ERR_OK;
 }
@@ -31,7 +38,6 @@ static enum err key_read(struct ring_key *k, const struct config_key *config, st
 
 	k->config = config;
 	k->told = ERR_COUNT;
-	refuse(&k->state, ERR_KEY_UNPROVED, "", "the key was not looked at yet");
 	k->certificate = calloc(config->certificate_count + 1, sizeof *k->certificate);
 	if (k->certificate == NULL)
 		return refuse(why, ERR_NOMEM, "", "%s", "");
@@ -49,10 +55,13 @@ static enum err key_read(struct ring_key *k, const struct config_key *config, st
 
 static void key_free(struct ring_key *k)
 {
-	for (size_t i = 0; i < k->certificate_count; i++)
-		for (size_t j = 0; j < k->certificate[i].count; j++)
-			certificate_free(&k->certificate[i].chain[j]);
+	for (size_t i = 0; i < k->certificate_count; i++) {
+		certificate_free(&k->certificate[i].leaf);
+		free(k->certificate[i].unfit);
+	}
 	free(k->certificate);
+	free(k->weak);
+	free(k->state);
 }
 
 static bool is_of(const struct config_key *key, const char *token)
@@ -159,11 +168,33 @@ struct ring_certificate *ring_issuing(struct ring_key *k, int64_t now)
 	for (size_t i = 0; k->found && i < k->certificate_count; i++) {
 		struct ring_certificate *c = &k->certificate[i];
 
-		if (c->proof == PROOF_GOOD && certificate_valid_at(&c->chain[0], now) == ERR_OK &&
-			(best == NULL || c->chain[0].not_before > best->chain[0].not_before))
+		if (c->proof == PROOF_GOOD && certificate_valid_at(&c->leaf, now) == ERR_OK &&
+			(best == NULL || c->leaf.not_before > best->leaf.not_before))
 			best = c;
 	}
 	return best;
+}
+
+void ring_refuse(struct refusal **at, const struct refusal *why)
+{
+	if (why == NULL || why->err == ERR_OK) {
+		free(*at);
+		*at = NULL;
+		return;
+	}
+	if (*at == NULL)
+		*at = malloc(sizeof **at);
+	if (*at != NULL)
+		**at = *why;
+}
+
+/* Why a key that does not issue does not; without a known reason its certificate has expired since
+ * the last look, or it was not looked at yet. */
+static enum err unserved(const struct ring_key *k)
+{
+	return k->state != NULL	   ? k->state->err
+	       : k->told == ERR_OK ? ERR_CERT_EXPIRED
+				   : ERR_KEY_UNPROVED;
 }
 
 static int by_name(const void *name, const void *key)
@@ -186,13 +217,14 @@ enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct k
 	if (key == NULL)
 		return refuse(why, ERR_NO_KEY, "key", "%s", "");
 	pthread_mutex_lock(&k->lock);
+	key->wanted = monotonic_ms();
 	c = ring_issuing(key, now);
 	if (c != NULL) {
-		*use = (struct keyring_use){key->config, &c->chain[0], key->key};
+		*use = (struct keyring_use){key->config, &c->leaf, key->key};
 	} else {
-		e = refuse(why, ERR_KEY_UNAVAILABLE, "key", "%s: %s",
-			err_text(key->state.err == ERR_OK ? ERR_CERT_EXPIRED : key->state.err),
-			key->state.detail);
+		k->asked = true;
+		e = refuse(why, ERR_KEY_UNAVAILABLE, "key", "%s: %s", err_text(unserved(key)),
+			key->state == NULL ? "" : key->state->detail);
 		if (why != NULL)
 			why->retry_after = 30;
 	}
@@ -224,7 +256,7 @@ void keyring_refuse_all(struct keyring *k, const struct refusal *why)
 	pthread_mutex_lock(&k->lock);
 	for (size_t i = 0; i < k->count; i++) {
 		k->key[i].found = false;
-		k->key[i].state = *why;
+		ring_refuse(&k->key[i].state, why);
 	}
 	pthread_mutex_unlock(&k->lock);
 }
@@ -235,7 +267,7 @@ void keyring_forget(struct keyring *k)
 	for (size_t i = 0; i < k->count; i++) {
 		k->key[i].found = false;
 		k->key[i].told = ERR_COUNT;
-		refuse(&k->key[i].state, ERR_KEY_UNPROVED, "", "the key is being proved");
+		ring_refuse(&k->key[i].state, NULL);
 		for (size_t j = 0; j < k->key[i].certificate_count; j++) {
 			struct ring_certificate *c = &k->key[i].certificate[j];
 
@@ -270,8 +302,8 @@ static void certificates_adopt(struct ring_key *k, const struct ring_key *old)
 		for (size_t j = 0; j < old->certificate_count; j++)
 			if (k->certificate[i].proof == PROOF_UNTRIED &&
 				old->certificate[j].proof == PROOF_GOOD &&
-				memcmp(k->certificate[i].chain[0].sha256,
-					old->certificate[j].chain[0].sha256, SHA256_SIZE) == 0)
+				memcmp(k->certificate[i].leaf.sha256,
+					old->certificate[j].leaf.sha256, SHA256_SIZE) == 0)
 				k->certificate[i].proof = PROOF_GOOD;
 }
 
@@ -285,7 +317,8 @@ void keyring_adopt(struct keyring *k, struct keyring *old)
 			continue;
 		k->key[i].found = true;
 		k->key[i].key = was->key;
-		memcpy(k->key[i].weak, was->weak, sizeof was->weak);
+		k->key[i].weak = was->weak == NULL ? NULL : strdup(was->weak);
+		k->key[i].wanted = was->wanted;
 		k->key[i].told = was->told;
 		certificates_adopt(&k->key[i], was);
 	}
@@ -297,18 +330,17 @@ static void state_of(struct msg_state_key *out, struct ring_key *k, int64_t now)
 	const struct ring_certificate *c = ring_issuing(k, now);
 
 	memcpy(out->name, k->config->name, sizeof out->name);
-	memcpy(out->weak, k->weak, sizeof out->weak);
-	out->err = c != NULL ? ERR_OK : k->state.err;
+	if (k->weak != NULL)
+		snprintf(out->weak, sizeof out->weak, "%s", k->weak);
+	out->err = c != NULL ? ERR_OK : unserved(k);
 	if (c != NULL) {
-		memcpy(out->certificate_sha256, c->chain[0].sha256, SHA256_SIZE);
-		out->certificate_not_after = c->chain[0].not_after;
-		out->algorithm = c->chain[0].algorithm;
+		memcpy(out->certificate_sha256, c->leaf.sha256, SHA256_SIZE);
+		out->certificate_not_after = c->leaf.not_after;
+		out->algorithm = c->leaf.algorithm;
 		return;
 	}
-	if (out->err == ERR_OK)
-		out->err = ERR_CERT_EXPIRED; /* since the last look */
 	snprintf(out->detail, sizeof out->detail, "%.*s", (int)sizeof out->detail - 1,
-		k->state.detail);
+		k->state == NULL ? "" : k->state->detail);
 }
 
 void keyring_state(struct keyring *k, uint32_t from, int64_t now, struct msg_state_answer *answer)

@@ -41,11 +41,16 @@ bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE]
 bool keyring_server_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE]);
 
 /*
- * Looks at every key as things stand now, finds and proves what is not proved yet; logs and records
- * each change. One thread at a time; waits for the ledger. ERR_LEDGER_UNAVAILABLE or ERR_CLOCK:
- * not all could be looked at, call again later.
+ * Looks at every key as things stand now, finds and proves what is not proved yet, in so many
+ * threads, those that were asked for last first; each is served as soon as it is proved. Logs and
+ * records each change. One thread at a time; waits for the ledger. Not ERR_OK: not all could be
+ * looked at, call again soon. ERR_TIMEOUT: nothing came back for limit_ms; what did not is written
+ * down as UNKNOWN, and its threads are left to themselves (keyring_hung).
  */
-enum err keyring_prove(struct keyring *k, struct token *token, struct append *ledger);
+enum err keyring_prove(struct keyring *k, struct token *token, struct append *ledger,
+	unsigned threads, int64_t limit_ms);
+/* Threads that were left and have not come back: the process can't end in order. */
+unsigned keyring_hung(void);
 /* No key can be used: a token that is not logged in. */
 void keyring_refuse_all(struct keyring *k, const struct refusal *why);
 /* Every proof has to be made again (a fresh ledger channel). */

@@ -1,4 +1,4 @@
-/* What keyring.c and keyring_prove.c share. */
+/* What the keyring*.c files share. */
 #ifndef DCSIGN_KEYRING_PRIVATE_H
 #define DCSIGN_KEYRING_PRIVATE_H
 
@@ -6,14 +6,19 @@
 #include <stdatomic.h>
 
 #include "keyring.h"
+#include "record.h"
+#include "sign.h"
 
 enum proof { PROOF_UNTRIED, PROOF_GOOD, PROOF_BAD };
 
 struct ring_certificate {
-	struct certificate chain[CERT_CHAIN_MAX]; /* leaf first; as in the configuration */
-	size_t count;
+	struct certificate leaf;
+	const struct config_file *file; /* the chain, leaf first, as in the configuration */
+	int64_t chain_looked;		/* when it was verified last, 0: never */
 	enum proof proof;
-	struct refusal unfit; /* why it can't issue, when it can't */
+	struct refusal *unfit; /* why it can't issue, when it can't; owned, NULL: nothing known */
+	int64_t again;	       /* monotonic_ms: a bad proof is tried again then; 0: never */
+	unsigned bad;	       /* bad signatures in a row */
 };
 
 struct ring_key {
@@ -22,9 +27,12 @@ struct ring_key {
 	size_t certificate_count;
 	bool found; /* on the token, and fit */
 	struct token_key key;
-	char weak[160];
-	struct refusal state; /* ERR_OK: served */
-	enum err told;	      /* the state that log and ledger know; ERR_COUNT: none yet */
+	char *weak;		/* owned; NULL: nothing */
+	struct refusal *state;	/* why it is not served; owned, NULL: served */
+	enum err told;		/* the state that log and ledger know; ERR_COUNT: none yet */
+	_Atomic int64_t wanted; /* monotonic_ms when it was asked for last */
+	uint64_t claim;		/* the pass that looks at it, or looked at it last */
+	char test[ID_SIZE];	/* the self-test that its prover has announced; "": none */
 };
 
 struct keyring {
@@ -35,11 +43,39 @@ struct keyring {
 	uint8_t (*spki)[SHA256_SIZE]; /* of all delegation certificates of the configuration, then
 					 of its TLS servers' */
 	size_t delegation_count, spki_count;
-	pthread_mutex_t lock; /* guards all that changes: of the keys proof, unfit, found, key,
-				 weak, state */
+	uint64_t pass;	      /* counts them */
+	int64_t find_again;   /* monotonic_ms: absent keys are looked for again then */
+	_Atomic bool asked;   /* for a key that is not served */
+	pthread_mutex_t lock; /* guards all that changes of the keys */
 };
 
 /* The newest proved certificate valid at now; NULL: none. With the lock held. */
 struct ring_certificate *ring_issuing(struct ring_key *k, int64_t now);
+/* Sets *at to a copy of why (ERR_OK or NULL: to NULL). With the lock held. */
+void ring_refuse(struct refusal **at, const struct refusal *why);
+
+/* A self-test on its way (keyring_test.c): built, announced by a SELF-TEST record, signed,
+ * concluded by a KEY-PROVED, KEY-REFUSED or UNKNOWN record. */
+struct self_test {
+	struct keyring *ring;
+	struct ring_key *key;
+	struct ring_certificate *certificate;
+	struct token_key found; /* as it was when the test began */
+	const char *weak;
+	int64_t now;
+	char id[ID_SIZE];
+	enum dc_role role;
+	struct buf spki, tbs, dc, record;
+	struct dc fields;
+	uint8_t spki_sha256[SHA256_SIZE], tbs_sha256[SHA256_SIZE], dc_sha256[SHA256_SIZE];
+	enum sign_result result;
+	struct refusal unfit; /* why it proved nothing */
+};
+enum err self_test_build(struct self_test *t);
+/* The record in t->record. */
+enum err self_test_announce(struct self_test *t);
+void self_test_sign(struct self_test *t, struct token_session *session);
+enum err self_test_conclude(struct self_test *t);
+void self_test_free(struct self_test *t);
 
 #endif

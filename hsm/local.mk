@@ -6,6 +6,7 @@ hsm_libtoken_a_SOURCES = \
 	hsm/token_uri.c hsm/token_private.h \
 	hsm/token.c hsm/token.h \
 	hsm/token_gate.c hsm/token_gate.h \
+	hsm/token_index.c \
 	hsm/token_sign.c \
 	hsm/token_key.c
 hsm_libhsm_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
@@ -17,6 +18,7 @@ hsm_libhsm_a_SOURCES = \
 	hsm/append.c hsm/append.h \
 	hsm/sign.c hsm/sign.h \
 	hsm/keyring.c hsm/keyring.h hsm/keyring_private.h \
+	hsm/keyring_test.c \
 	hsm/keyring_prove.c \
 	hsm/decide.c hsm/credential.h \
 	hsm/evidence.c \

@@ -379,7 +379,7 @@ int service_run(const struct service_start *start)
 	while (serve(s))
 		;
 	code = s->exit_code;
-	if (queue_expire(&s->queue) > 0 || s->leaving)
+	if (queue_expire(&s->queue) > 0 || s->leaving || keyring_hung() > 0)
 		_exit(code); /* somebody is stuck; the ledger closes what is open */
 	watchdog_begin(END_MS, code);
 	queue_stop(&s->queue);

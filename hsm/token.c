@@ -254,6 +254,11 @@ void keeper_lock(struct token *t)
 	t->keeper_since = monotonic_ms();
 }
 
+void keeper_touch(struct token *t)
+{
+	t->keeper_since = monotonic_ms();
+}
+
 void keeper_unlock(struct token *t)
 {
 	t->keeper_since = 0;

@@ -78,6 +78,15 @@ struct token_key {
 enum err token_key_find(
 	struct token *t, const char *uri, struct token_key *key, struct refusal *why);
 
+/* All private keys as they are now, to look many up: a token takes long to find one of thousands.
+ * Free with token_index_free. */
+struct token_index;
+enum err token_index_make(struct token *t, struct token_index **out, struct refusal *why);
+void token_index_free(struct token_index *x);
+/* token_key_find in an index; NULL: in the token. */
+enum err token_key_find_in(struct token *t, const struct token_index *x, const char *uri,
+	struct token_key *key, struct refusal *why);
+
 enum token_verdict { VERDICT_OK, VERDICT_NOTE, VERDICT_ACCEPTED, VERDICT_REFUSED };
 struct token_key_rules {
 	char *const *accept; /* attributes without CKA_, lower case, that may be as they are */

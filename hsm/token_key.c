@@ -49,6 +49,14 @@ attribute_read(struct token *t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
 	return rv;
 }
 
+/* Does this code say something else than that the attribute is unknown or not to be read? */
+static bool attribute_trouble(CK_RV rv)
+{
+	return rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE &&
+	       rv != CKR_ATTRIBUTE_VALUE_INVALID && rv != CKR_BUFFER_TOO_SMALL &&
+	       rv != CKR_FUNCTION_NOT_SUPPORTED;
+}
+
 enum err objects_find(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n, CK_OBJECT_HANDLE *out,
 	CK_ULONG max, CK_ULONG *count, struct refusal *why)
 {
@@ -100,12 +108,18 @@ static enum err key_facts(struct token *t, struct token_key *key, struct refusal
 }
 
 enum err token_key_find(
-	struct token *t, const char *text, struct token_key *key, struct refusal *why)
+	struct token *t, const char *uri, struct token_key *key, struct refusal *why)
+{
+	return token_key_find_in(t, NULL, uri, key, why);
+}
+
+enum err token_key_find_in(struct token *t, const struct token_index *x, const char *text,
+	struct token_key *key, struct refusal *why)
 {
 	CK_OBJECT_CLASS object_class = CKO_PRIVATE_KEY;
 	CK_ATTRIBUTE template[3];
 	CK_OBJECT_HANDLE found[2];
-	CK_ULONG count = 0;
+	CK_ULONG count = 0, n;
 	P11KitUri *uri;
 	enum err e = uri_parse(&uri, text, true, why);
 
@@ -117,8 +131,11 @@ enum err token_key_find(
 			t->facts.label);
 	}
 	keeper_lock(t);
-	e = objects_find(
-		t, template, uri_template(uri, &object_class, template), found, 2, &count, why);
+	n = uri_template(uri, &object_class, template);
+	if (x != NULL)
+		count = index_find(x, template, n, found);
+	else
+		e = objects_find(t, template, n, found, 2, &count, why);
 	if (e == ERR_OK && count == 0)
 		e = refuse(why, ERR_KEY_MISSING, "uri", "%s: no private key on token %s", text,
 			t->facts.label);
@@ -196,22 +213,25 @@ static void judge(struct judgement *j, const char *name, const char *value, cons
 		j->rules->line(j->rules->arg, name, value, v);
 }
 
-static void judge_flag(
-	struct judgement *j, struct token *t, const struct token_key *key, const struct rule *r)
+/* What was read of one attribute; known: the module has it. */
+struct flag {
+	bool known;
+	CK_BBOOL value;
+};
+
+static void judge_flag(struct judgement *j, const struct flag *flag, const struct rule *r)
 {
-	CK_BBOOL value = CK_FALSE;
-	size_t len;
-	CK_RV rv = attribute_read(t, key->handle, r->type, &value, sizeof value, &len);
+	CK_BBOOL value = flag->value;
 	const char *wanted = r->want ? "true" : "false";
 
-	if (rv != CKR_OK || len != sizeof value)
+	if (!flag->known)
 		judge(j, r->name, "unknown", wanted, r->unknown, r->waivable);
 	else
 		judge(j, r->name, value ? "true" : "false", wanted,
 			!value == !r->want ? VERDICT_OK : VERDICT_REFUSED, r->waivable);
 }
 
-static void judge_mechanisms(struct judgement *j, struct token *t, const struct token_key *key)
+static CK_RV judge_mechanisms(struct judgement *j, struct token *t, const struct token_key *key)
 {
 	CK_MECHANISM_TYPE list[64], ours = mechanism_for(key->type);
 	size_t len, n;
@@ -219,6 +239,8 @@ static void judge_mechanisms(struct judgement *j, struct token *t, const struct 
 	bool other = rv == CKR_BUFFER_TOO_SMALL, has_ours = false;
 	char text[64];
 
+	if (attribute_trouble(rv))
+		return rv;
 	n = len / sizeof *list;
 	for (size_t i = 0; i < n; i++) {
 		has_ours = has_ours || list[i] == ours;
@@ -235,18 +257,53 @@ static void judge_mechanisms(struct judgement *j, struct token *t, const struct 
 		: has_ours ? VERDICT_OK
 			   : VERDICT_NOTE,
 		true);
+	return CKR_OK;
+}
+
+#define RULES (sizeof rules_of_a_key / sizeof *rules_of_a_key)
+
+/* All in one call; one by one when the module does not know them all, which spoils the code of the
+ * whole call. The code of the first that is no answer about the attribute. */
+static CK_RV flags_read(struct token *t, const struct token_key *key, struct flag flag[RULES])
+{
+	CK_ATTRIBUTE a[RULES];
+	size_t len;
+	CK_RV rv;
+
+	for (size_t i = 0; i < RULES; i++) {
+		flag[i] = (struct flag){true, CK_FALSE};
+		a[i] = (CK_ATTRIBUTE){rules_of_a_key[i].type, &flag[i].value, sizeof(CK_BBOOL)};
+	}
+	rv = t->p11->C_GetAttributeValue(t->keeper, key->handle, a, RULES);
+	for (size_t i = 0; rv == CKR_OK && i < RULES; i++)
+		if (a[i].ulValueLen != sizeof(CK_BBOOL))
+			rv = CKR_ATTRIBUTE_TYPE_INVALID;
+	if (rv == CKR_OK)
+		return CKR_OK;
+	for (size_t i = 0; i < RULES; i++) {
+		rv = attribute_read(t, key->handle, rules_of_a_key[i].type, &flag[i].value,
+			sizeof(CK_BBOOL), &len);
+		flag[i].known = rv == CKR_OK && len == sizeof(CK_BBOOL);
+		if (attribute_trouble(rv))
+			return rv;
+	}
+	return CKR_OK;
 }
 
 enum err token_key_check(struct token *t, const struct token_key *key,
 	const struct token_key_rules *rules, char *weak, size_t size, struct refusal *why)
 {
 	struct judgement j = {.rules = rules, .weak = weak, .size = size, .why = why};
+	struct flag flag[RULES];
+	CK_RV rv;
 
 	weak[0] = '\0';
 	keeper_lock(t);
-	for (size_t i = 0; i < sizeof rules_of_a_key / sizeof *rules_of_a_key; i++)
-		judge_flag(&j, t, key, &rules_of_a_key[i]);
-	judge_mechanisms(&j, t, key);
+	rv = flags_read(t, key, flag);
+	for (size_t i = 0; rv == CKR_OK && i < RULES; i++)
+		judge_flag(&j, &flag[i], &rules_of_a_key[i]);
+	if (rv == CKR_OK)
+		rv = judge_mechanisms(&j, t, key);
 	keeper_unlock(t);
-	return j.err;
+	return rv == CKR_OK ? j.err : token_refuse(why, "C_GetAttributeValue", rv);
 }

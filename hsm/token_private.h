@@ -67,6 +67,11 @@ void token_set_lost(struct token *t);
  * length, else as C_GetAttributeValue. */
 CK_RV attribute_read(struct token *t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, void *value,
 	size_t size, size_t *len);
+/* keeper_since begins anew: the call before has come back. */
+void keeper_touch(struct token *t);
+/* Handles of the private keys that match, at most two. */
+CK_ULONG index_find(const struct token_index *x, const CK_ATTRIBUTE *template, CK_ULONG n,
+	CK_OBJECT_HANDLE found[2]);
 /* Handles of the objects that match, at most max. */
 enum err objects_find(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n, CK_OBJECT_HANDLE *out,
 	CK_ULONG max, CK_ULONG *count, struct refusal *why);

@@ -300,7 +300,7 @@ static void bury(struct parent *p, struct birth *b, pid_t pid, int status)
 	b->stale = false;
 	if (lived >= LONG_LIFE_MS)
 		b->delay = 0;
-	put_off(b, code == EXIT_TEMPORARY && b->role == ROLE_HSM ? DELAY_TOKEN_MS : DELAY_CRASH_MS);
+	put_off(b, b->role == ROLE_HSM ? DELAY_TOKEN_MS : DELAY_CRASH_MS);
 	if (!p->started && !answered && code != EXIT_TEMPORARY && p->exit_code < 0 &&
 		p->stopping == 0) {
 		parent_say("%s ended before it took its configuration (exit %d, signal %d)",

@@ -41,7 +41,7 @@ static void begin(const char *eku)
 	config = fixture_config(&key, 1, "/nowhere", "/nowhere.so", "pkcs11:token=x", NULL);
 	ck_assert_int_eq(keyring_new(&keys, config, "main", &why), ERR_OK);
 	config_unref(config);
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	fixture_issue(&ask, "www", &spki, 1);
 	deadline_init(&deadline, monotonic_ms() + 3000);
 }
@@ -120,7 +120,7 @@ static void long_signatures(void)
 {
 	fake_token.signature_len = TOKEN_SIGNATURE_MAX;
 	keyring_forget(keys);
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 }
 
 START_TEST(authorised_signed_issued_answered)
@@ -576,12 +576,12 @@ START_TEST(self_test_is_written_down_first)
 	ck_assert_str_eq(fake_log.event[0].id, fake_log.event[2].id);
 	ck_assert_uint_eq(fake_log.count, 3);
 	ck_assert_int_eq(state_now(), ERR_OK);
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_uint_eq(fake_log.count, 3); /* once */
 	keyring_forget(keys);
 	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
 	refused(ERR_KEY_UNAVAILABLE, "key");
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_int_eq(state_now(), ERR_OK);
 }
 END_TEST
@@ -591,11 +591,11 @@ START_TEST(foreign_key_is_refused)
 	keyring_forget(keys);
 	fake_token.plan[0] = PLAN_FOREIGN;
 	fake_token.plans = 1;
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
 	ck_assert_uint_eq(fake_count(RECORD_KEY_REFUSED), 1);
 	for (int i = 0; i < 3; i++) /* and stays so: no signature more */
-		keyring_prove(keys, (struct token *)&fake_token, NULL);
+		keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000);
 	ck_assert_uint_eq(fake_count(RECORD_SELF_TEST), 2);
 	ck_assert_uint_eq(fake_count(RECORD_KEY_REFUSED), 1);
 }
@@ -605,12 +605,12 @@ START_TEST(unfit_key_is_refused)
 {
 	keyring_forget(keys);
 	fake_token.check = ERR_KEY_WEAK;
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_int_eq(state_now(), ERR_KEY_WEAK);
 	ck_assert_uint_eq(fake_count(RECORD_SELF_TEST), 1);
 	ck_assert_uint_eq(fake_count(RECORD_KEY_REFUSED), 1);
 	fake_token.check = ERR_OK; /* a better key took its place */
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_int_eq(state_now(), ERR_OK);
 }
 END_TEST
@@ -620,11 +620,11 @@ START_TEST(ledger_is_gone_while_proving)
 	keyring_forget(keys);
 	fake_append.fail_type = RECORD_SELF_TEST;
 	fake_append.fail_type_err = ERR_LEDGER_UNAVAILABLE;
-	ck_assert_int_ne(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_ne(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
 	ck_assert_uint_eq(fake_token.taken, 1);
 	fake_append.fail_type_err = ERR_OK;
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_int_eq(state_now(), ERR_OK);
 }
 END_TEST
@@ -652,7 +652,8 @@ START_TEST(newest_valid_certificate)
 		config = fixture_config(&key, 1, "/nowhere", "/x.so", "pkcs11:token=x", NULL);
 		ck_assert_int_eq(keyring_new(&keys, config, "main", &why), ERR_OK);
 		config_unref(config);
-		ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+		ck_assert_int_eq(
+			keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 		ck_assert_int_eq(keyring_find(keys, "www", now, &use, &why), ERR_OK);
 		ck_assert_int_eq(
 			use.certificate->not_before, i == 0 ? newer.not_before : older.not_before);
@@ -700,7 +701,7 @@ START_TEST(certificate_without_delegation)
 	fixture_certify(&other, fake_token.key, &what);
 	config = fixture_config(&key, 1, "/nowhere", "/x.so", "pkcs11:token=x", NULL);
 	ck_assert_int_eq(keyring_new(&keys, config, "main", &why), ERR_OK);
-	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL), ERR_OK);
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_int_eq(state_now(), ERR_CERT_NO_DELEGATION);
 	ck_assert_uint_eq(fake_count(RECORD_SELF_TEST), 1);
 	config_unref(config);

@@ -30,3 +30,9 @@ tests_check_gate_LDADD = $(HSM_CHECK)
 tests_check_append_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_append_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_append_LDADD = $(HSM_CHECK)
+
+# the whole service on p11fault.so
+E2E_TESTS += tests/e2e_faults.sh tests/e2e_matrix.sh
+LONG_TESTS += tests/e2e_matrix.sh
+EXTRA_DIST += tests/e2e_faults.sh tests/e2e_matrix.sh tests/faults/lib.sh \
+	tests/faults/hsm_service.py tests/faults/hsm_scenarios.py tests/faults/hsm_matrix.py

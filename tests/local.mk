@@ -2,6 +2,8 @@
 UNIT_TESTS =
 LINT_TESTS =
 E2E_TESTS =
+# Those of them that do more with DCSIGN_TESTS=long.
+LONG_TESTS =
 TEST_EXTENSIONS = .sh .py
 SH_LOG_COMPILER = bash
 PY_LOG_COMPILER = /usr/bin/python3
@@ -26,4 +28,7 @@ TESTS += $(UNIT_TESTS) $(LINT_TESTS) $(E2E_TESTS)
 # The unit tests and lints alone: for a second compiler.
 check-unit:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(UNIT_TESTS) $(LINT_TESTS)'
-.PHONY: check-unit
+# Up to 60 minutes.
+check-long:
+	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(LONG_TESTS)'
+.PHONY: check-unit check-long

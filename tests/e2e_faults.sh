@@ -1,0 +1,16 @@
+#!/bin/bash
+# The service on a module that makes every fault of tests/faults/hsm_scenarios.py. Afterwards the
+# module's witness, the ledger and what clients got must agree.
+# usage: e2e_faults.sh [SCENARIO...]
+. "$(dirname "$0")/lib.sh"
+. "$TOP_SRCDIR/tests/faults/lib.sh"
+e2e_begin
+token_and_pki
+faults_prepare
+CONF_TOKEN='sessions = 8
+	sign_timeout = 1s'
+CONF_EXTRA='limits { request_deadline = 2s }'
+service_start
+faults_run hsm_scenarios.py "$@" || fail "see above"
+service_stop
+faults_reconcile
