@@ -240,8 +240,14 @@ int prepare_state(struct parent *p)
 static int listen_on(int *fd, const char *address, const char *what)
 {
 	char bound[ADDRESS_TEXT];
+	int64_t until = parent_now() + LOCK_WAIT_MS;
+	enum err e;
 
-	if (address_listen(fd, address, bound) != ERR_OK) {
+	/* As with the lock: an api process whose parent was just killed still ends. */
+	while ((e = address_listen(fd, address, bound)) != ERR_OK && errno == EADDRINUSE &&
+		parent_now() < until)
+		nanosleep(&(struct timespec){0, 20 * 1000 * 1000}, NULL);
+	if (e != ERR_OK) {
 		parent_say("%s %s: %s", what, address, strerror(errno));
 		return errno == EADDRINUSE ? EXIT_TEMPORARY : EXIT_CONFIGURATION;
 	}

@@ -201,7 +201,8 @@ START_TEST(memory_and_descriptors_leak)
 	rules("C_GetSessionInfo leak=256\nC_GetSessionInfo leakfd\n");
 	for (int i = 0; i < 40; i++)
 		info();
-	ck_assert_int_ge(resident_kb() - before, 40 * 256);
+	/* some of it may have been resident and free before */
+	ck_assert_int_ge(resident_kb() - before, 40 * 256 / 2);
 	ck_assert_uint_eq(open_files(), files + 40);
 }
 END_TEST
