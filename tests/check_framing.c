@@ -25,7 +25,7 @@ static const struct {
 	enum err err;
 } heads[] = {
 	{"Host: x\n", ERR_OK},
-	{"host: x\ncontent-length: 16384\n", ERR_OK},
+	{"host: x\ncontent-length: 196608\n", ERR_OK},
 	{"Host: x\nExpect: 100-Continue\n", ERR_OK},
 	{"", ERR_MALFORMED},
 	{"Host: x\nHost: x\n", ERR_MALFORMED},
@@ -36,7 +36,7 @@ static const struct {
 	{"Host: x\nContent-Length: 3, 3\n", ERR_MALFORMED},
 	{"Host: x\nContent-Length: \n", ERR_MALFORMED},
 	{"Host: x\nContent-Length: 99999999999999999999\n", ERR_MALFORMED},
-	{"Host: x\nContent-Length: 16385\n", ERR_TOO_LARGE},
+	{"Host: x\nContent-Length: 196609\n", ERR_TOO_LARGE},
 	{"Host: x\nContent-Length: 999999999999999999\n", ERR_TOO_LARGE},
 	{"Host: x\nExpect: tea\n", ERR_EXPECTATION},
 	{"Host: x\nAccept: a\nACCEPT: a\n", ERR_MALFORMED},
