@@ -65,7 +65,7 @@ work, url, body = sys.argv[1:]
 def connect(name):
     context = ssl.create_default_context(cafile=work + "/pki/ca.pem")
     context.load_cert_chain("%s/pki/%s.pem" % (work, name), "%s/pki/%s.key" % (work, name))
-    return http.client.HTTPSConnection("localhost", int(url.rsplit(":", 1)[1]), context=context, timeout=30)
+    return http.client.HTTPSConnection("127.0.0.1", int(url.rsplit(":", 1)[1]), context=context, timeout=30)
 def post(c, path, body):
     c.request("POST", path, body, {"Content-Type": "application/json"})
     r = c.getresponse()

@@ -25,7 +25,7 @@ class Client:
     def __init__(self, name):
         context = ssl.create_default_context(cafile=WORK + "/pki/ca.pem")
         context.load_cert_chain("%s/pki/%s.pem" % (WORK, name), "%s/pki/%s.key" % (WORK, name))
-        self.connection = http.client.HTTPSConnection("localhost", int(URL.rsplit(":", 1)[1]),
+        self.connection = http.client.HTTPSConnection("127.0.0.1", int(URL.rsplit(":", 1)[1]),
                                                       context=context, timeout=30)
 
     def post(self, path, body, **headers):

@@ -215,7 +215,7 @@ service_start() {
 		config_write
 		: >"$WORK/log"
 		service_spawn "$@"
-		URL=https://localhost:$PORT
+		URL=https://127.0.0.1:$PORT
 		MONITOR=http://127.0.0.1:$MONITOR_PORT
 		service_ready && return
 		grep -qi 'in use' "$WORK/log" || break
