@@ -152,14 +152,14 @@ echo "== the connections from before the first rotation"
 for server in "${servers[@]}"; do
 	fd=fd_$server
 	echo "still here" >&"${!fd}"
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		grep -q "still here" "$WORK/out/$server.long" && break
 		sleep 0.05
 	done
 	grep -q "still here" "$WORK/out/$server.long" || fail "$server dropped a connection: $(tail -n 5 "$WORK/out/$server.long")"
 	grep -q '^Received a Delegated Credential' "$WORK/out/$server.long" || fail "$server: no credential"
 	echo bye >&"${!fd}"
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		grep -q '^connection 1:' "$WORK/out/$server" && break
 		sleep 0.05
 	done
