@@ -16,7 +16,8 @@ src_libdcsign_a_SOURCES = \
 	src/message.c src/message.h \
 	src/json.c src/json.h \
 	src/record.c src/record.h \
-	src/merkle.c src/merkle.h \
+	src/merkle.c src/merkle_proof.c src/merkle.h \
+	src/checkpoint.c src/checkpoint.h \
 	src/config.c src/config.h src/config_codec.c src/config_json.c \
 	src/channel.c src/channel.h \
 	src/sandbox.c src/sandbox.h \

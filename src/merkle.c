@@ -27,17 +27,36 @@ unsigned merkle_edges(uint64_t size)
 	return (unsigned)__builtin_popcountll(size);
 }
 
-void merkle_append(struct merkle *m, const uint8_t leaf[SHA256_SIZE])
+void merkle_append_seen(
+	struct merkle *m, const uint8_t leaf[SHA256_SIZE], merkle_seen *seen, void *arg)
 {
 	uint8_t node[SHA256_SIZE];
-	unsigned n = merkle_edges(m->size);
+	unsigned n = merkle_edges(m->size), level = 0;
+	uint64_t index = m->size;
 
 	memcpy(node, leaf, sizeof node);
+	seen(arg, level, index, node);
 	/* each low one bit is a full subtree as large as the one that has just been completed */
-	for (uint64_t size = m->size; (size & 1) != 0; size >>= 1)
+	while ((index & 1) != 0) {
 		merkle_node(m->edge[--n], node, node);
+		index >>= 1;
+		seen(arg, ++level, index, node);
+	}
 	memcpy(m->edge[n], node, sizeof node);
 	m->size++;
+}
+
+static void unseen(void *arg, unsigned level, uint64_t index, const uint8_t hash[SHA256_SIZE])
+{
+	(void)arg;
+	(void)level;
+	(void)index;
+	(void)hash;
+}
+
+void merkle_append(struct merkle *m, const uint8_t leaf[SHA256_SIZE])
+{
+	merkle_append_seen(m, leaf, unseen, NULL);
 }
 
 void merkle_root(const struct merkle *m, uint8_t out[SHA256_SIZE])

@@ -8,7 +8,7 @@ FUZZ_TARGETS += tests/fuzz_dc tests/fuzz_spki tests/fuzz_certificate tests/fuzz_
 # parent
 FUZZ_TARGETS += tests/fuzz_message tests/fuzz_config
 # ledger
-FUZZ_TARGETS += tests/fuzz_record
+FUZZ_TARGETS += tests/fuzz_record tests/fuzz_checkpoint
 # hsm
 # api
 FUZZ_TARGETS += tests/fuzz_request

@@ -5,7 +5,7 @@ tests_libledgerhelp_a_SOURCES = tests/ledger_help.c tests/ledger_help.h \
 	tests/ledger_bench.c tests/ledger_bench.h
 LEDGER_CHECK = tests/libledgerhelp.a src/ledger/libledger.a $(CHECK_LINK) $(SQLITE_LIBS)
 
-ledger_checks = tests/check_record tests/check_store tests/check_state tests/check_commit tests/check_ledger_verify tests/check_ledgerd tests/check_holds
+ledger_checks = tests/check_record tests/check_store tests/check_state tests/check_commit tests/check_ledger_verify tests/check_ledgerd tests/check_holds tests/check_log
 check_PROGRAMS += $(ledger_checks)
 UNIT_TESTS += $(ledger_checks)
 EXTRA_DIST += src/ledger/RECORDS.md
@@ -23,3 +23,7 @@ tests_check_store_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_store_LDADD = $(LEDGER_CHECK)
 tests_check_holds_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_holds_LDADD = $(LEDGER_CHECK)
+tests_check_log_SOURCES = tests/check_log.c tests/table.c
+tests_check_log_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_log_LDADD = $(CHECK_LINK)
+EXTRA_DIST += tests/vectors/make_log.py tests/vectors/log.txt

@@ -15,6 +15,7 @@ mkdir "$scratch/again" "$scratch/new"
 for table in spki certificate chain dc csr; do
 	cmp "$scratch/again/$table.txt" "$vectors/$table.txt"
 done
+/usr/bin/python3 "$vectors/make_log.py" | cmp - "$vectors/log.txt"
 # Without them, all but what is random: other signatures over the same octets.
 /usr/bin/python3 "$vectors/make_vectors.py" "$scratch/new"
 for table in again new; do
