@@ -93,6 +93,7 @@ struct record {
 	int64_t live, latest_expiry;
 	int64_t drift_ms;
 	struct octets note;
+	struct octets public_key; /* CHECKPOINT: a verifier key as signed-note has it */
 	struct octets previous;
 	int64_t size;
 	struct octets root; /* hex */

@@ -489,8 +489,9 @@ START_TEST(the_tool_verifies_lists_and_exports)
 	ck_assert_msg(tool("verify") == 0, "%s", output);
 	ck_assert_ptr_nonnull(strstr(output, "13 records in 1 chains, 3 credentials"));
 	ck_assert_int_eq(tool("verify --json"), 0);
-	ck_assert_str_eq(output, "{\"chains\":1,\"credentials\":3,\"open\":0,\"problems\":0,"
-				 "\"records\":13}\n");
+	ck_assert_str_eq(output,
+		"{\"chains\":1,\"credentials\":3,\"heads\":0,\"open\":0,\"problems\":0,"
+		"\"records\":13}\n");
 	ck_assert_int_eq(tool("list"), 0);
 	ck_assert_uint_eq(lines_of(output), 4);
 	ck_assert_ptr_nonnull(strstr(output, "00000000000000000000000000000001 sign1/main:5"));

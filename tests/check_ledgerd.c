@@ -309,12 +309,13 @@ START_TEST(a_life_from_birth_to_stop)
 
 	const char *text = stored();
 
-	ck_assert_uint_eq(occurrences(text, "\n"), 5);
+	ck_assert_uint_eq(occurrences(text, "\n"), 6);
 	ck_assert_ptr_nonnull(strstr(text, "\"config\":{"));
 	ck_assert_ptr_nonnull(strstr(text, "\"idx\":4,"));
 	ck_assert_ptr_nonnull(strstr(text, "\"type\":\"STOP\"}\n"));
+	ck_assert_uint_eq(occurrences(text, "\"type\":\"CHECKPOINT\"}\n"), 1);
 	up();
-	ck_assert_uint_eq(t.hello.size, 5);
+	ck_assert_uint_eq(t.hello.size, 6);
 	ck_assert_int_eq(t.hello.last_time, HELP_NOW);
 	ck_assert_int_eq(down(), 0);
 	sample_free(&a);
@@ -578,7 +579,7 @@ START_TEST(a_new_configuration_is_taken_and_known)
 {
 	up();
 	start_and_config();
-	t.config.origin[0] = 'D';
+	t.config.require_clock_sync = !t.config.require_clock_sync;
 	ck_assert_int_eq(config_send(NULL), ERR_OK);
 	start_and_config();
 	t.config.node[0] = 't';

@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include "ledger/heads.h"
 #include "ledger_bench.h"
 
 #include <check.h>
@@ -55,6 +56,12 @@ static struct config *config_make(struct bench *b)
 	struct config *made;
 
 	policy_defaults(&policy);
+	plain.state = b->folder;
+	plain.origin = b->origin ? b->origin : word;
+	plain.checkpoint.every = b->every;
+	plain.checkpoint.interval = b->interval;
+	plain.checkpoint.file = b->file;
+	plain.checkpoint.command = b->command;
 	plain.users.api = plain.users.hsm = plain.users.ledger = word;
 	ck_assert_int_eq(config_encode(&octets, &plain), ERR_OK);
 	ck_assert_int_eq(config_decode(&made, octets.octets, octets.len), ERR_OK);
@@ -63,15 +70,29 @@ static struct config *config_make(struct bench *b)
 	return made;
 }
 
-void bench_open(struct bench *b)
+enum err bench_try(struct bench *b, struct refusal *why)
 {
-	struct refusal why = {0};
-
+	memset(why, 0, sizeof(*why));
 	if (!b->config)
 		b->config = config_make(b);
-	ck_assert_msg(
-		ledger_open(&b->ledger, b->url, "sign1", b->now, &why) == ERR_OK, "%s", why.detail);
-	ledger_generation(&b->ledger, b->config);
+
+	enum err e = ledger_open(&b->ledger, b->url, "sign1", b->now, why);
+
+	if (e)
+		return e;
+	e = b->sign ? heads_open(&b->ledger, b->config, b->ms, why) : ERR_OK;
+	if (e)
+		ledger_abandon(&b->ledger);
+	else
+		ledger_generation(&b->ledger, b->config);
+	return e;
+}
+
+void bench_open(struct bench *b)
+{
+	struct refusal why;
+
+	ck_assert_msg(bench_try(b, &why) == ERR_OK, "%s", why.detail);
 	ck_assert_int_eq(ledger_serve(&b->ledger, "main", b->now, &b->chain), ERR_OK);
 }
 

@@ -10,6 +10,10 @@
 struct bench {
 	char folder[64], path[128], url[160];
 	struct issuer issuer;
+	bool sign; /* heads, as these say */
+	uint64_t every;
+	int64_t interval;
+	char *file, *command, *origin;
 	struct config *config;
 	struct ledger ledger;
 	struct chain *chain; /* sign1/main */
@@ -23,6 +27,8 @@ void bench_make(struct bench *b);
 /* After an open ledger was stopped or abandoned. */
 void bench_remove(struct bench *b);
 void bench_open(struct bench *b);
+/* The same without a writer; what the start says. */
+enum err bench_try(struct bench *b, struct refusal *why);
 /* Stops it and opens it again. */
 void bench_reopen(struct bench *b);
 void bench_stop(struct bench *b);

@@ -1,4 +1,5 @@
 #include "commit.h"
+#include "tree.h"
 
 #include <string.h>
 
@@ -41,7 +42,12 @@ static enum err append(struct group *g, struct commit_item *it, struct record *r
 	if (e)
 		return e;
 	chain_touch(c);
-	merkle_append(&c->stored.tree, leaf);
+
+	struct tree tree = {.store = l->store, .chain = c->stored.chain};
+
+	merkle_append_seen(&c->stored.tree, leaf, tree_keep, &tree);
+	if (tree.err)
+		return tree.err;
 	if (!it->own)
 		c->stored.last_time = r->time;
 	it->answer.idx = (uint64_t)r->idx;
@@ -210,6 +216,35 @@ static enum err take_hold(struct group *g, struct commit_item *it, struct record
 	return e ? e : state_hold(g->l->store, r);
 }
 
+/* The head of all that stands before it, what this transaction has written included. The note is
+ * left in it->replay; nobody gets it before it is durable. */
+static enum err take_checkpoint(struct group *g, struct commit_item *it, struct record *r)
+{
+	struct ledger *l = g->l;
+	const struct store_chain *c = &it->chain->stored;
+	struct checkpoint head = {.size = c->tree.size};
+
+	if (g->full)
+		return no_room(it);
+	signer_origin(&l->signer, c->chain, head.origin);
+	merkle_root(&c->tree, head.root);
+
+	enum err e = checkpoint_sign(&it->replay, &head, l->signer.seed);
+
+	if (e)
+		return e;
+	buf_reset(&l->config);
+	checkpoint_vkey_write(&l->config, head.origin, l->signer.public_key);
+	r->size = (int64_t)head.size;
+	r->root = octets_of(head.root, SHA256_SIZE);
+	r->note = octets_of(it->replay.octets, it->replay.len);
+	r->public_key = octets_of(l->config.octets, l->config.len);
+	e = append(g, it, r);
+	return e ? e
+		 : l->store->engine->checkpoint_put(
+			   l->store, c->chain, it->replay.octets, it->replay.len);
+}
+
 /* writer: an hsm process may send it. */
 static const struct {
 	enum err (*take)(struct group *g, struct commit_item *it, struct record *r);
@@ -230,7 +265,7 @@ static const struct {
 	[RECORD_HELD] = {take_hold, false},
 	[RECORD_RELEASED] = {take_hold, false},
 	[RECORD_CLOCK] = {take_plain, true},
-	[RECORD_CHECKPOINT] = {take_plain, false},
+	[RECORD_CHECKPOINT] = {take_checkpoint, false},
 	[RECORD_SUCCEEDED] = {take_plain, false},
 };
 

@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "flood.h"
+#include "signer.h"
 #include "state.h"
 
 #define GENERATIONS 8
@@ -18,6 +19,9 @@ struct chain {
 	bool touched;		  /* by the transaction under way */
 	bool served;		  /* it had a writer in this life */
 	char token[NAME_SIZE];
+	struct buf note;      /* the newest signed head; empty: none */
+	uint64_t signed_size; /* the records that it covers, and its own CHECKPOINT record */
+	int64_t signed_ms;    /* when it was made or tried */
 	struct chain *next;
 };
 
@@ -27,8 +31,11 @@ struct ledger {
 	struct chain *chains;			/* by name */
 	struct config *generation[GENERATIONS]; /* the newest first */
 	struct flood flood;
-	bool reserve;	  /* the disk had room for the reserve: AUTHORISED is taken */
-	int64_t tried_ms; /* when it was last tried to fill it */
+	bool reserve;	      /* the disk had room for the reserve: AUTHORISED is taken */
+	int64_t tried_ms;     /* when it was last tried to fill it */
+	struct signer signer; /* as long as it is not ready nothing is signed */
+	bool key_made;	      /* at this start */
+	int courier;	      /* -1: none */
 	struct buf json, config;
 	bool stopping;
 	struct refusal why; /* of the last failure */

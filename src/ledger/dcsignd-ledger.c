@@ -14,6 +14,7 @@
 #include "answers.h"
 #include "child.h"
 #include "gather.h"
+#include "heads.h"
 #include "holds.h"
 #include "log.h"
 
@@ -82,6 +83,11 @@ static void store_failed(struct server *s, enum err e)
 
 /* ---- the parent ---- */
 
+static bool differ(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) != 0 : a != b;
+}
+
 static enum err config_fits(
 	const struct config *now, const struct config *next, struct refusal *why)
 {
@@ -89,9 +95,15 @@ static enum err config_fits(
 	const char *where;
 	enum err e = store_engine_of(next->ledger, &engine, &where, why);
 
-	if (!e && now && (strcmp(now->ledger, next->ledger) || strcmp(now->node, next->node)))
+	if (!e && now &&
+		(strcmp(now->ledger, next->ledger) || strcmp(now->node, next->node) ||
+			strcmp(now->origin, next->origin) ||
+			differ(now->checkpoint.key, next->checkpoint.key) ||
+			differ(now->checkpoint.command, next->checkpoint.command)))
 		e = refuse(why, ERR_FORMAT, "ledger",
-			"ledger and node can't be changed while dcsignd runs: restart it");
+			"ledger, node, origin and the checkpoint's key and command can't be "
+			"changed "
+			"while dcsignd runs: restart it");
 	return e;
 }
 
@@ -341,6 +353,9 @@ static void group_commit(struct server *s)
 		LOG(LOG_LEVEL_ERROR, "the disk of the ledger is full: no credentials are issued");
 	if (!reserve && s->ledger.reserve)
 		LOG(LOG_LEVEL_INFO, "the ledger has room again");
+	e = heads_take(&s->ledger, false, wall(), monotonic_ms());
+	if (e)
+		store_failed(s, e);
 	e = s->ledger.store->engine->tidy(s->ledger.store);
 	if (e)
 		store_failed(s, e);
@@ -359,12 +374,21 @@ static nfds_t poll_fill(const struct server *s, struct pollfd *p)
 	return n;
 }
 
+/* Milliseconds until something is to be written that nobody asks for; -1: nothing is. */
+static int64_t work_wait(const struct server *s)
+{
+	int64_t flood = flood_wait(&s->ledger.flood, monotonic_ms());
+	int64_t head = heads_wait(&s->ledger, monotonic_ms());
+
+	return flood < 0 || (head >= 0 && head < flood) ? head : flood;
+}
+
 static void serve(struct server *s)
 {
 	struct pollfd p[FD_PEERS + PEERS];
 
 	while (!s->stopping) {
-		int64_t wait = flood_wait(&s->ledger.flood, monotonic_ms());
+		int64_t wait = work_wait(s);
 		nfds_t n = poll_fill(s, p);
 
 		if (poll(p, n, wait > FLOOD_WAIT_MAX ? FLOOD_WAIT_MAX : (int)wait) < 0 &&
@@ -375,7 +399,7 @@ static void serve(struct server *s)
 		if (p[FD_CONTROL].revents)
 			control_read(s);
 		peers_read(s);
-		if (s->gather.count || flood_wait(&s->ledger.flood, monotonic_ms()) == 0)
+		if (s->gather.count || work_wait(s) == 0)
 			group_commit(s);
 	}
 }
@@ -438,12 +462,16 @@ static int start(struct server *s, uint64_t serial, bool check)
 		child_answer_config(serial, &why);
 		return e ? EXIT_CONFIGURATION : EXIT_DRAINED;
 	}
-	if (!signals_open(s) || gather_init(&s->gather) || sandbox_limits(OPEN_FILES, 0, 1))
+	if (!signals_open(s) || gather_init(&s->gather))
 		die(EXIT_BROKEN, "the process can't be set up", strerror(errno));
 	e = ledger_open(&s->ledger, s->config->ledger, s->config->node, wall(), &why);
+	if (!e)
+		e = heads_open(&s->ledger, s->config, monotonic_ms(), &why);
 	if (e)
 		return open_failed(serial, e, &why);
 	ledger_generation(&s->ledger, s->config);
+	if (sandbox_limits(OPEN_FILES, 0, 1))
+		die(EXIT_BROKEN, "the process can't be set up", strerror(errno));
 	if (child_answer_config(serial, NULL) || child_ready())
 		return EXIT_ABSENT;
 	LOG(LOG_LEVEL_INFO, "the ledger serves", LS("ledger", s->config->ledger));

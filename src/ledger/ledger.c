@@ -2,10 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commit.h"
+#include "courier.h"
+#include "heads.h"
 #include "tail.h"
 
-#define CLOSE_AT_ONCE 128
+#define CLOSE_AT_ONCE	128
+#define COURIER_LAST_MS 2000
 
 static struct chain *chain_add(struct ledger *l, const struct store_chain *stored)
 {
@@ -101,6 +103,7 @@ enum err ledger_open(
 	const char *where;
 
 	memset(l, 0, sizeof(*l));
+	l->courier = -1;
 	l->json = l->config = (struct buf)BUF_INIT(RECORD_MAX + 1);
 	snprintf(l->node, sizeof(l->node), "%s", node);
 
@@ -131,13 +134,18 @@ void ledger_abandon(struct ledger *l)
 		l->store->engine->abandon(l->store);
 	for (struct chain *c = l->chains; c; c = next) {
 		next = c->next;
+		buf_free(&c->note);
 		free(c);
 	}
 	for (int i = 0; i < GENERATIONS; i++)
 		config_unref(l->generation[i]);
 	buf_free(&l->json);
 	buf_free(&l->config);
+	if (l->courier >= 0)
+		courier_stop(l->courier, 0);
+	signer_close(&l->signer);
 	memset(l, 0, sizeof(*l));
+	l->courier = -1;
 }
 
 /* STOP for each chain that had a writer. */
@@ -156,7 +164,7 @@ static enum err chains_stop(struct ledger *l, int64_t now, int64_t ms)
 		if (!e)
 			e = own_commit(l, &it, 1, now, ms);
 	}
-	return e;
+	return e ? e : heads_take(l, true, now, ms);
 }
 
 enum err ledger_stop(struct ledger *l, int64_t now, int64_t ms)
@@ -164,6 +172,10 @@ enum err ledger_stop(struct ledger *l, int64_t now, int64_t ms)
 	l->stopping = true;
 
 	enum err e = chains_stop(l, now, ms);
+
+	if (l->courier >= 0)
+		courier_stop(l->courier, COURIER_LAST_MS);
+	l->courier = -1;
 
 	if (!e || e == ERR_NO_ROOM) {
 		enum err end = l->store->engine->stop(l->store);

@@ -80,6 +80,43 @@ static void row_json(struct buf *out, const struct record *issued, const struct 
 		(long long)a->window_opens);
 }
 
+/* RFC 4180; names, ids, digests and chains have nothing to quote. */
+static void row_csv(struct buf *out, const struct record *issued, const struct record *a)
+{
+	const struct octets *columns[] = {
+		&a->key, &a->client, &a->role, &a->algorithm, &issued->id, &issued->chain};
+	const struct octets *digests[] = {
+		&a->spki_sha256, &a->certificate_sha256, &issued->dc_sha256};
+	char issue[21], expiry[21];
+
+	time_text(issue, issued->time);
+	time_text(expiry, a->expiry);
+	buf_printf(out, "%s,%s", issue, expiry);
+	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+		buf_printf(out, ",%.*s", (int)columns[i]->len, (const char *)columns[i]->at);
+	buf_printf(out, ",%lld", (long long)issued->idx);
+	for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
+		buf_u8(out, ',');
+		buf_hex(out, digests[i]->at, digests[i]->len);
+	}
+}
+
+static bool is_hex(const struct octets *o, const char *hex)
+{
+	uint8_t want[SHA256_SIZE];
+
+	return !hex || (hex_decode(want, sizeof(want), hex) && o->len == sizeof(want) &&
+			       memcmp(o->at, want, sizeof(want)) == 0);
+}
+
+static bool asked_for(const struct list *l, const struct record *r, const struct record *a)
+{
+	return in_time(l, r) && is(&a->key, l->key) && is(&a->client, l->client) &&
+	       is_hex(&a->spki_sha256, l->spki_sha256) &&
+	       is_hex(&a->certificate_sha256, l->certificate_sha256) &&
+	       (l->live_at == RECORD_NONE || (r->time <= l->live_at && a->expiry > l->live_at));
+}
+
 static enum err print(struct walk *w, const void *line, size_t len)
 {
 	bool ok = fwrite(line, 1, len, w->l->out) == len && putc('\n', w->l->out) != EOF;
@@ -91,16 +128,17 @@ static enum err print(struct walk *w, const void *line, size_t len)
 static enum err issued(struct walk *w, const struct record *r)
 {
 	struct attempt *at = attempts_find(&w->attempts, r);
-	const struct list *l = w->l;
+	struct list *l = w->l;
 	enum err e = ERR_OK;
 	struct record a;
 
 	buf_reset(&w->opened);
 	if (!at || !at->json || record_parse(&a, &w->opened, at->json, at->len))
 		return ERR_OK;
-	if (in_time(l, r) && is(&a.key, l->key) && is(&a.client, l->client)) {
+	if (asked_for(l, r, &a)) {
 		buf_reset(&w->line);
-		(l->json ? row_json : row_text)(&w->line, r, &a);
+		(l->json ? row_json : l->csv ? row_csv : row_text)(&w->line, r, &a);
+		l->latest = a.expiry > l->latest ? a.expiry : l->latest;
 		e = w->line.err ? w->line.err : print(w, w->line.octets, w->line.len);
 	}
 	attempts_end(&w->attempts, at, ATTEMPT_CLOSED);
@@ -176,7 +214,10 @@ enum err list_credentials(struct list *l, struct store *s)
 {
 	struct walk w = {.l = l, .record = credential};
 
-	if (!l->json)
+	if (l->csv)
+		fprintf(l->out, "issued,expires,key,client,role,algorithm,id,chain,record,"
+				"spki_sha256,certificate_sha256,dc_sha256\n");
+	else if (!l->json)
 		fprintf(l->out, "%-20s %-20s %-16s %-16s %-6s %-22s %-32s %s\n", "ISSUED",
 			"EXPIRES", "KEY", "CLIENT", "ROLE", "ALGORITHM", "ID", "RECORD");
 	return walk_all(&w, s);

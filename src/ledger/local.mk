@@ -3,17 +3,24 @@ noinst_LIBRARIES += src/ledger/libledger.a
 src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(CRYPTO_CFLAGS)
 src_ledger_libledger_a_SOURCES = \
 	src/ledger/store.c src/ledger/store.h \
-	src/ledger/sqlite.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite.h \
+	src/ledger/sqlite.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite.h \
 	src/ledger/flood.c src/ledger/flood.h \
 	src/ledger/state.c src/ledger/state.h \
+	src/ledger/tree.c src/ledger/tree.h \
 	src/ledger/tail.c src/ledger/tail.h \
+	src/ledger/signer.c src/ledger/signer.h \
+	src/ledger/courier.c src/ledger/courier.h \
+	src/ledger/heads.c src/ledger/heads.h \
 	src/ledger/commit.c src/ledger/commit.h src/ledger/ledger.c \
 	src/ledger/gather.c src/ledger/gather.h \
 	src/ledger/answers.c src/ledger/answers.h \
 	src/ledger/holds.c src/ledger/holds.h \
 	src/ledger/attempts.c src/ledger/attempts.h \
 	src/ledger/rebuild.c src/ledger/rebuild.h \
+	src/ledger/inforce.c src/ledger/inforce.h \
+	src/ledger/witness.c src/ledger/witness.h \
 	src/ledger/verify.c src/ledger/verify.h \
+	src/ledger/prove.c src/ledger/prove.h \
 	src/ledger/list.c src/ledger/list.h
 LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS)
 

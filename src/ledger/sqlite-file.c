@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FORMAT_VERSION "1"
+#define FORMAT_VERSION "2"
 #define RESERVE	       (8 << 20) /* octets kept back on the disk */
 #define TIDY_PAGES     1000	 /* of 4 KiB: how long the write-ahead log may grow */
 
@@ -54,6 +54,16 @@ static const char schema[] =
 	"CREATE INDEX IF NOT EXISTS idempotency_time ON idempotency (time);"
 	"CREATE TABLE IF NOT EXISTS holds (key TEXT NOT NULL, client TEXT NOT NULL,"
 	" reason TEXT NOT NULL, PRIMARY KEY (key, client)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS nodes (chain TEXT NOT NULL, level INTEGER NOT NULL,"
+	" idx INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (chain, level, idx))"
+	" WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS checkpoints (chain TEXT PRIMARY KEY NOT NULL,"
+	" note TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS credentials (number INTEGER PRIMARY KEY, id TEXT NOT NULL,"
+	" chain TEXT NOT NULL, authorised INTEGER NOT NULL, issued INTEGER NOT NULL,"
+	" key TEXT NOT NULL, client TEXT NOT NULL, expiry INTEGER NOT NULL,"
+	" time INTEGER NOT NULL);"
+	"CREATE INDEX IF NOT EXISTS credentials_id ON credentials (id);"
 	"PRAGMA user_version = " FORMAT_VERSION ";"
 	"COMMIT;";
 

@@ -30,7 +30,7 @@ static sqlite3_stmt *bind(struct sqlite *s, enum statement which, const char *ki
 }
 
 /* Runs a statement that gives no row, to its end. */
-static enum err run(struct store *store, enum statement which, const char *kinds, ...)
+enum err sqlite_run(struct store *store, enum statement which, const char *kinds, ...)
 {
 	struct sqlite *s = (struct sqlite *)store;
 	va_list ap;
@@ -46,7 +46,7 @@ static enum err run(struct store *store, enum statement which, const char *kinds
 }
 
 /* The first row. ERR_NOT_FOUND: none. With ERR_OK the caller resets *st when it has read it. */
-static enum err row(
+enum err sqlite_row(
 	struct store *store, sqlite3_stmt **st, enum statement which, const char *kinds, ...)
 {
 	struct sqlite *s = (struct sqlite *)store;
@@ -67,14 +67,14 @@ static enum err row(
 	return e;
 }
 
-static bool text_column(sqlite3_stmt *st, int column, char *out, size_t size)
+bool sqlite_text_column(sqlite3_stmt *st, int column, char *out, size_t size)
 {
 	const unsigned char *text = sqlite3_column_text(st, column);
 
 	return text && snprintf(out, size, "%s", (const char *)text) < (int)size;
 }
 
-static bool blob_column(sqlite3_stmt *st, int column, void *out, size_t len)
+bool sqlite_blob_column(sqlite3_stmt *st, int column, void *out, size_t len)
 {
 	if (sqlite3_column_bytes(st, column) != (int)len)
 		return false;
@@ -85,12 +85,12 @@ static bool blob_column(sqlite3_stmt *st, int column, void *out, size_t len)
 
 static enum err begin(struct store *s)
 {
-	return run(s, S_BEGIN, "");
+	return sqlite_run(s, S_BEGIN, "");
 }
 
 static enum err commit(struct store *s)
 {
-	return run(s, S_COMMIT, "");
+	return sqlite_run(s, S_COMMIT, "");
 }
 
 static enum err rollback(struct store *store)
@@ -98,7 +98,7 @@ static enum err rollback(struct store *store)
 	/* After some failures SQLite has rolled back itself. */
 	if (sqlite3_get_autocommit(((struct sqlite *)store)->db))
 		return ERR_OK;
-	return run(store, S_ROLLBACK, "");
+	return sqlite_run(store, S_ROLLBACK, "");
 }
 
 static enum err chain_read(sqlite3_stmt *st, struct store_chain *out)
@@ -108,9 +108,10 @@ static enum err chain_read(sqlite3_stmt *st, struct store_chain *out)
 
 	memset(out, 0, sizeof(*out));
 	out->tree.size = (uint64_t)size;
-	ok = size >= 0 && text_column(st, 0, out->chain, sizeof(out->chain)) &&
-	     blob_column(st, 2, out->tree.edge, merkle_edges(out->tree.size) * SHA256_SIZE) &&
-	     blob_column(st, 3, out->root, SHA256_SIZE);
+	ok = size >= 0 && sqlite_text_column(st, 0, out->chain, sizeof(out->chain)) &&
+	     sqlite_blob_column(
+		     st, 2, out->tree.edge, merkle_edges(out->tree.size) * SHA256_SIZE) &&
+	     sqlite_blob_column(st, 3, out->root, SHA256_SIZE);
 	out->last_time = sqlite3_column_int64(st, 4);
 	sqlite3_reset(st);
 	return ok ? ERR_OK : ERR_FORMAT;
@@ -119,7 +120,7 @@ static enum err chain_read(sqlite3_stmt *st, struct store_chain *out)
 static enum err chain_get(struct store *s, const char *chain, struct store_chain *out)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_CHAIN_GET, "t", chain);
+	enum err e = sqlite_row(s, &st, S_CHAIN_GET, "t", chain);
 
 	return e ? e : chain_read(st, out);
 }
@@ -127,33 +128,33 @@ static enum err chain_get(struct store *s, const char *chain, struct store_chain
 static enum err chain_after(struct store *s, const char *chain, struct store_chain *out)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_CHAIN_AFTER, "t", chain);
+	enum err e = sqlite_row(s, &st, S_CHAIN_AFTER, "t", chain);
 
 	return e ? e : chain_read(st, out);
 }
 
 static enum err chain_put(struct store *s, const struct store_chain *c)
 {
-	return run(s, S_CHAIN_PUT, "tibhi", c->chain, (int64_t)c->tree.size, c->tree.edge,
+	return sqlite_run(s, S_CHAIN_PUT, "tibhi", c->chain, (int64_t)c->tree.size, c->tree.edge,
 		(size_t)merkle_edges(c->tree.size) * SHA256_SIZE, c->root, c->last_time);
 }
 
 static enum err record_put(struct store *s, const char *chain, int64_t idx, const void *json,
 	size_t len, const uint8_t leaf[SHA256_SIZE])
 {
-	return run(s, S_RECORD_PUT, "tiTh", chain, idx, json, len, leaf);
+	return sqlite_run(s, S_RECORD_PUT, "tiTh", chain, idx, json, len, leaf);
 }
 
 static enum err record_get(struct store *s, const char *chain, int64_t idx, struct buf *json,
 	uint8_t leaf[SHA256_SIZE])
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_RECORD_GET, "ti", chain, idx);
+	enum err e = sqlite_row(s, &st, S_RECORD_GET, "ti", chain, idx);
 
 	if (e)
 		return e;
 	buf_put(json, sqlite3_column_text(st, 1), (size_t)sqlite3_column_bytes(st, 1));
-	e = blob_column(st, 2, leaf, SHA256_SIZE) ? json->err : ERR_FORMAT;
+	e = sqlite_blob_column(st, 2, leaf, SHA256_SIZE) ? json->err : ERR_FORMAT;
 	sqlite3_reset(st);
 	return e;
 }
@@ -163,7 +164,7 @@ static enum err record_walk(
 {
 	struct sqlite *s = (struct sqlite *)store;
 	sqlite3_stmt *st;
-	enum err e = row(store, &st, S_RECORD_WALK, "ti", chain, from);
+	enum err e = sqlite_row(store, &st, S_RECORD_WALK, "ti", chain, from);
 	int rc = SQLITE_ROW;
 	static const uint8_t none[SHA256_SIZE];
 
@@ -185,9 +186,9 @@ static enum err record_walk(
 
 static enum err count_add(struct store *s, const char *kind, const char *name, int64_t n)
 {
-	enum err e = run(s, S_COUNT_ADD, "tti", kind, name, n);
+	enum err e = sqlite_run(s, S_COUNT_ADD, "tti", kind, name, n);
 
-	return e || n > 0 ? e : run(s, S_COUNT_CLEAN, "tt", kind, name);
+	return e || n > 0 ? e : sqlite_run(s, S_COUNT_CLEAN, "tt", kind, name);
 }
 
 static enum err count_both(struct store *s, const char *key, const char *client, int64_t n)
@@ -202,7 +203,7 @@ static enum err count_both(struct store *s, const char *key, const char *client,
 
 static enum err attempt_put(struct store *s, const struct store_attempt *a)
 {
-	enum err e = run(s, S_ATTEMPT_PUT, "titiitthit", a->id, a->attempt, a->chain, a->idx,
+	enum err e = sqlite_run(s, S_ATTEMPT_PUT, "titiitthit", a->id, a->attempt, a->chain, a->idx,
 		a->issued, a->key, a->client, a->spki_sha256, a->expiry, a->idempotency);
 
 	return e ? e : count_both(s, a->key, a->client, 1);
@@ -210,12 +211,12 @@ static enum err attempt_put(struct store *s, const struct store_attempt *a)
 
 static enum err attempt_read(sqlite3_stmt *st, struct store_attempt *out)
 {
-	bool ok = text_column(st, 0, out->id, sizeof(out->id)) &&
-		  text_column(st, 2, out->chain, sizeof(out->chain)) &&
-		  text_column(st, 5, out->key, sizeof(out->key)) &&
-		  text_column(st, 6, out->client, sizeof(out->client)) &&
-		  blob_column(st, 7, out->spki_sha256, SHA256_SIZE) &&
-		  text_column(st, 9, out->idempotency, sizeof(out->idempotency));
+	bool ok = sqlite_text_column(st, 0, out->id, sizeof(out->id)) &&
+		  sqlite_text_column(st, 2, out->chain, sizeof(out->chain)) &&
+		  sqlite_text_column(st, 5, out->key, sizeof(out->key)) &&
+		  sqlite_text_column(st, 6, out->client, sizeof(out->client)) &&
+		  sqlite_blob_column(st, 7, out->spki_sha256, SHA256_SIZE) &&
+		  sqlite_text_column(st, 9, out->idempotency, sizeof(out->idempotency));
 
 	out->attempt = sqlite3_column_int64(st, 1);
 	out->idx = sqlite3_column_int64(st, 3);
@@ -229,19 +230,19 @@ static enum err attempt_get(
 	struct store *s, const char *id, int64_t attempt, struct store_attempt *out)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_ATTEMPT_GET, "ti", id, attempt);
+	enum err e = sqlite_row(s, &st, S_ATTEMPT_GET, "ti", id, attempt);
 
 	return e ? e : attempt_read(st, out);
 }
 
 static enum err attempt_issue(struct store *s, const char *id, int64_t attempt, int64_t issued)
 {
-	return run(s, S_ATTEMPT_ISSUE, "tii", id, attempt, issued);
+	return sqlite_run(s, S_ATTEMPT_ISSUE, "tii", id, attempt, issued);
 }
 
 static enum err attempt_drop(struct store *s, const struct store_attempt *a)
 {
-	enum err e = run(s, S_ATTEMPT_DROP, "ti", a->id, a->attempt);
+	enum err e = sqlite_run(s, S_ATTEMPT_DROP, "ti", a->id, a->attempt);
 
 	return e ? e : count_both(s, a->key, a->client, -1);
 }
@@ -250,7 +251,7 @@ static enum err attempt_open(
 	struct store *s, const char *chain, int64_t after, struct store_attempt *out)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_ATTEMPT_OPEN, "ti", chain, after);
+	enum err e = sqlite_row(s, &st, S_ATTEMPT_OPEN, "ti", chain, after);
 
 	return e ? e : attempt_read(st, out);
 }
@@ -259,7 +260,7 @@ static enum err live_count(
 	struct store *s, const char *key, const char *client, int64_t now, uint64_t *count)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, *key ? S_LIVE_KEY : S_LIVE_CLIENT, "tti", key, client, now);
+	enum err e = sqlite_row(s, &st, *key ? S_LIVE_KEY : S_LIVE_CLIENT, "tti", key, client, now);
 
 	if (e)
 		return e;
@@ -272,7 +273,7 @@ static enum err live_latest(struct store *s, const char *key, const char *client
 	int64_t now, uint64_t *count, int64_t *latest)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_LIVE_LATEST, "ttii", key, client, now, (int64_t)open);
+	enum err e = sqlite_row(s, &st, S_LIVE_LATEST, "ttii", key, client, now, (int64_t)open);
 
 	if (e)
 		return e;
@@ -286,7 +287,7 @@ static enum err live_shared(struct store *s, const uint8_t spki_sha256[SHA256_SI
 	const char *client, int64_t now, bool *shared)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_LIVE_SHARED, "hti", spki_sha256, client, now);
+	enum err e = sqlite_row(s, &st, S_LIVE_SHARED, "hti", spki_sha256, client, now);
 
 	if (e)
 		return e;
@@ -299,11 +300,11 @@ static enum err purge(struct store *store, int64_t expired, int64_t forgotten)
 {
 	char key[NAME_SIZE], client[NAME_SIZE];
 	sqlite3_stmt *st;
-	enum err e = row(store, &st, S_PURGE_ATTEMPTS, "i", expired);
+	enum err e = sqlite_row(store, &st, S_PURGE_ATTEMPTS, "i", expired);
 
 	while (!e) {
-		bool ok = text_column(st, 0, key, sizeof(key)) &&
-			  text_column(st, 1, client, sizeof(client));
+		bool ok = sqlite_text_column(st, 0, key, sizeof(key)) &&
+			  sqlite_text_column(st, 1, client, sizeof(client));
 
 		e = ok ? count_both(store, key, client, -1) : ERR_FORMAT;
 		if (e)
@@ -314,19 +315,20 @@ static enum err purge(struct store *store, int64_t expired, int64_t forgotten)
 		e = rc == SQLITE_DONE ? ERR_NOT_FOUND : sqlite_err((struct sqlite *)store, rc);
 	}
 	sqlite3_reset(st);
-	return e == ERR_NOT_FOUND ? run(store, S_PURGE_IDEMPOTENCY, "i", forgotten) : e;
+	return e == ERR_NOT_FOUND ? sqlite_run(store, S_PURGE_IDEMPOTENCY, "i", forgotten) : e;
 }
 
 static enum err idempotency_get(struct store *s, struct store_idempotency *i)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_IDEMPOTENCY_GET, "ttt", i->client, i->key, i->idempotency);
+	enum err e =
+		sqlite_row(s, &st, S_IDEMPOTENCY_GET, "ttt", i->client, i->key, i->idempotency);
 
 	if (e)
 		return e;
-	if (!blob_column(st, 0, i->request_sha256, SHA256_SIZE) ||
-		!text_column(st, 2, i->id, sizeof(i->id)) ||
-		!text_column(st, 3, i->chain, sizeof(i->chain)))
+	if (!sqlite_blob_column(st, 0, i->request_sha256, SHA256_SIZE) ||
+		!sqlite_text_column(st, 2, i->id, sizeof(i->id)) ||
+		!sqlite_text_column(st, 3, i->chain, sizeof(i->chain)))
 		e = ERR_FORMAT;
 	i->time = sqlite3_column_int64(st, 1);
 	i->authorised = sqlite3_column_int64(st, 4);
@@ -337,24 +339,24 @@ static enum err idempotency_get(struct store *s, struct store_idempotency *i)
 
 static enum err idempotency_put(struct store *s, const struct store_idempotency *i)
 {
-	return run(s, S_IDEMPOTENCY_PUT, "ttthittii", i->client, i->key, i->idempotency,
+	return sqlite_run(s, S_IDEMPOTENCY_PUT, "ttthittii", i->client, i->key, i->idempotency,
 		i->request_sha256, i->time, i->id, i->chain, i->authorised, i->issued);
 }
 
 static enum err hold_put(struct store *s, const char *key, const char *client, const char *reason)
 {
-	return run(s, S_HOLD_PUT, "ttt", key, client, reason);
+	return sqlite_run(s, S_HOLD_PUT, "ttt", key, client, reason);
 }
 
 static enum err hold_drop(struct store *s, const char *key, const char *client)
 {
-	return run(s, S_HOLD_DROP, "tt", key, client);
+	return sqlite_run(s, S_HOLD_DROP, "tt", key, client);
 }
 
 static enum err hold_find(struct store *s, const char *key, const char *client, struct buf *reason)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_HOLD_FIND, "tt", key, client);
+	enum err e = sqlite_row(s, &st, S_HOLD_FIND, "tt", key, client);
 
 	if (e)
 		return e;
@@ -367,13 +369,13 @@ static enum err hold_after(
 	struct store *s, const char *key, const char *client, struct msg_held *out)
 {
 	sqlite3_stmt *st;
-	enum err e = row(s, &st, S_HOLD_AFTER, "tt", key, client);
+	enum err e = sqlite_row(s, &st, S_HOLD_AFTER, "tt", key, client);
 
 	if (e)
 		return e;
-	if (!text_column(st, 0, out->key, sizeof(out->key)) ||
-		!text_column(st, 1, out->client, sizeof(out->client)) ||
-		!text_column(st, 2, out->reason, sizeof(out->reason)))
+	if (!sqlite_text_column(st, 0, out->key, sizeof(out->key)) ||
+		!sqlite_text_column(st, 1, out->client, sizeof(out->client)) ||
+		!sqlite_text_column(st, 2, out->reason, sizeof(out->reason)))
 		e = ERR_FORMAT;
 	sqlite3_reset(st);
 	return e;
@@ -414,4 +416,13 @@ const struct store_engine store_sqlite = {
 	.hold_drop = hold_drop,
 	.hold_find = hold_find,
 	.hold_after = hold_after,
+	.record_chain_after = sqlite_record_chain_after,
+	.leaf_get = sqlite_leaf_get,
+	.node_put = sqlite_node_put,
+	.node_get = sqlite_node_get,
+	.checkpoint_put = sqlite_checkpoint_put,
+	.checkpoint_get = sqlite_checkpoint_get,
+	.credential_put = sqlite_credential_put,
+	.credential_get = sqlite_credential_get,
+	.credential_walk = sqlite_credential_walk,
 };

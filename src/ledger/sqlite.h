@@ -57,7 +57,16 @@
 	X(HOLD_FIND, "SELECT reason FROM holds WHERE (key = '' OR key = ?1) AND "                  \
 		     "(client = '' OR client = ?2) LIMIT 1")                                       \
 	X(HOLD_AFTER, "SELECT key, client, reason FROM holds WHERE (key, client) > (?1, ?2) "      \
-		      "ORDER BY key, client LIMIT 1")
+		      "ORDER BY key, client LIMIT 1")                                              \
+	X(RECORD_CHAIN, "SELECT chain FROM records WHERE chain > ?1 ORDER BY chain LIMIT 1")       \
+	X(LEAF_GET, "SELECT leaf_hash FROM records WHERE chain = ?1 AND idx = ?2")                 \
+	X(NODE_PUT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4)")                                   \
+	X(NODE_GET, "SELECT hash FROM nodes WHERE chain = ?1 AND level = ?2 AND idx = ?3")         \
+	X(CHECKPOINT_PUT, "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2)")                    \
+	X(CHECKPOINT_GET, "SELECT note FROM checkpoints WHERE chain = ?1")                         \
+	X(CREDENTIAL_PUT, "INSERT INTO credentials VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)") \
+	X(CREDENTIAL_GET, "SELECT * FROM credentials WHERE id = ?1 ORDER BY number DESC LIMIT 1")  \
+	X(CREDENTIAL_WALK, "SELECT * FROM credentials WHERE number > ?1 ORDER BY number")
 
 enum statement {
 #define STATEMENT_ENUM(name, sql) S_##name,
@@ -89,6 +98,29 @@ void sqlite_reserve_spend(struct store *s);
 struct sqlite *sqlite_new(const char *path);
 enum err sqlite_prepare(struct sqlite *s);
 enum err sqlite_version_check(struct sqlite *s, bool may_be_new, struct refusal *why);
+/* sqlite.c: runs a statement that gives no row, to its end. kinds: how each value is bound, t text,
+ * i int64_t, h SHA256_SIZE octets, b octets and their size_t, T text and its size_t. */
+enum err sqlite_run(struct store *store, enum statement which, const char *kinds, ...);
+/* The first row. ERR_NOT_FOUND: none. With ERR_OK the caller resets *st when it has read it. */
+enum err sqlite_row(
+	struct store *store, sqlite3_stmt **st, enum statement which, const char *kinds, ...);
+/* False: what stands there does not fit. */
+bool sqlite_text_column(sqlite3_stmt *st, int column, char *out, size_t size);
+bool sqlite_blob_column(sqlite3_stmt *st, int column, void *out, size_t len);
+/* sqlite-tree.c: what proofs and lists are made of. */
+enum err sqlite_leaf_get(
+	struct store *s, const char *chain, uint64_t idx, uint8_t leaf[SHA256_SIZE]);
+enum err sqlite_record_chain_after(struct store *s, const char *chain, char *out);
+enum err sqlite_node_put(struct store *s, const char *chain, unsigned level, uint64_t index,
+	const uint8_t hash[SHA256_SIZE]);
+enum err sqlite_node_get(struct store *s, const char *chain, unsigned level, uint64_t index,
+	uint8_t hash[SHA256_SIZE]);
+enum err sqlite_checkpoint_put(struct store *s, const char *chain, const void *note, size_t len);
+enum err sqlite_checkpoint_get(struct store *s, const char *chain, struct buf *note);
+enum err sqlite_credential_put(struct store *s, const struct store_credential *c);
+enum err sqlite_credential_get(struct store *s, const char *id, struct store_credential *out);
+enum err sqlite_credential_walk(
+	struct store *s, int64_t after, store_credential_row *row, void *arg);
 /* sqlite-copy.c: the folder of a private copy, and what is in it. */
 void sqlite_copy_remove(struct sqlite *s);
 /* What a result code means to the ledger. */

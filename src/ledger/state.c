@@ -275,6 +275,19 @@ enum err state_issue(struct store *s, const struct record *r, const char *chain,
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
+static enum err credential_put(
+	struct store *s, const struct store_attempt *a, int64_t idx, int64_t time)
+{
+	struct store_credential c = {
+		.authorised = a->idx, .issued = idx, .expiry = a->expiry, .time = time};
+
+	strcpy(c.id, a->id);
+	strcpy(c.chain, a->chain);
+	strcpy(c.key, a->key);
+	strcpy(c.client, a->client);
+	return s->engine->credential_put(s, &c);
+}
+
 enum err state_issued(struct store *s, const struct record *r, int64_t idx)
 {
 	struct store_idempotency i;
@@ -289,7 +302,9 @@ enum err state_issued(struct store *s, const struct record *r, int64_t idx)
 		e = s->engine->attempt_issue(s, n.id, r->attempt, idx);
 	if (e)
 		return e;
-	e = idempotency_of(s, &a, &i);
+	e = credential_put(s, &a, idx, r->time);
+	if (!e)
+		e = idempotency_of(s, &a, &i);
 	if (e)
 		return e == ERR_NOT_FOUND ? ERR_OK : e;
 	strcpy(i.id, a.id);

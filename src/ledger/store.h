@@ -52,6 +52,18 @@ struct store_idempotency {
 	int64_t issued;	    /* idx of the ISSUED record that was released; NO_IDX: none */
 };
 
+/* A credential that was released, for good: where its two records are, and what lists ask for. */
+struct store_credential {
+	int64_t number; /* 1, 2 ... in the order of release; put gives it */
+	char id[ID_SIZE];
+	char chain[CHAIN_SIZE];
+	int64_t authorised, issued; /* idx */
+	char key[NAME_SIZE], client[NAME_SIZE];
+	int64_t expiry, time;
+};
+/* Anything but ERR_OK ends the walk. */
+typedef enum err store_credential_row(void *arg, const struct store_credential *c);
+
 /* A row of records; json is borrowed during the call. Anything but ERR_OK ends the walk. */
 typedef enum err store_row(
 	void *arg, int64_t idx, const char *json, size_t len, const uint8_t leaf[SHA256_SIZE]);
@@ -97,6 +109,9 @@ struct store_engine {
 	/* Appends the text. ERR_NOT_FOUND. */
 	enum err (*record_get)(struct store *s, const char *chain, int64_t idx, struct buf *json,
 		uint8_t leaf[SHA256_SIZE]);
+	/* The first chain that has a record and sorts after this one; ERR_NOT_FOUND. "" begins.
+	 * out: CHAIN_SIZE octets, may be `chain`. */
+	enum err (*record_chain_after)(struct store *s, const char *chain, char *out);
 	/* All records from this index on, in order. */
 	enum err (*record_walk)(
 		struct store *s, const char *chain, int64_t from, store_row *row, void *arg);
@@ -138,6 +153,25 @@ struct store_engine {
 	/* The first one that sorts after this key and client; ERR_NOT_FOUND. "" and "" begin. */
 	enum err (*hold_after)(
 		struct store *s, const char *key, const char *client, struct msg_held *out);
+
+	/* Of one record. ERR_NOT_FOUND. */
+	enum err (*leaf_get)(
+		struct store *s, const char *chain, uint64_t idx, uint8_t leaf[SHA256_SIZE]);
+	/* Roots of perfect subtrees, as tree.h wants them kept. */
+	enum err (*node_put)(struct store *s, const char *chain, unsigned level, uint64_t index,
+		const uint8_t hash[SHA256_SIZE]);
+	enum err (*node_get)(struct store *s, const char *chain, unsigned level, uint64_t index,
+		uint8_t hash[SHA256_SIZE]);
+	/* The newest signed head of a chain. Appends. ERR_NOT_FOUND. */
+	enum err (*checkpoint_put)(
+		struct store *s, const char *chain, const void *note, size_t len);
+	enum err (*checkpoint_get)(struct store *s, const char *chain, struct buf *note);
+
+	enum err (*credential_put)(struct store *s, const struct store_credential *c);
+	enum err (*credential_get)(struct store *s, const char *id, struct store_credential *out);
+	/* Those after this number, in order. */
+	enum err (*credential_walk)(
+		struct store *s, int64_t after, store_credential_row *row, void *arg);
 };
 
 extern const struct store_engine store_sqlite;

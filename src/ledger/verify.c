@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "attempts.h"
+#include "inforce.h"
 #include "rebuild.h"
+#include "tree.h"
 
 struct generation {
 	uint8_t sha256[SHA256_SIZE];
@@ -25,6 +27,10 @@ struct walk {
 	const char *json; /* the record at hand */
 	size_t len;
 	bool stopped;
+	struct store *store;
+	struct witness witness;
+	uint8_t root[SHA256_SIZE]; /* before a CHECKPOINT record */
+	struct inforce *holds;
 };
 
 static void wrong(struct walk *w, int64_t idx, const char *what)
@@ -72,7 +78,15 @@ static enum err take_authorised(struct walk *w, const struct record *r)
 {
 	const struct certificate *c = proved_find(w->proved, r);
 	const struct generation *g = w->generations;
+	const struct inforce *hold = inforce_find(w->holds, r);
 	const char *what = NULL;
+	char text[128];
+
+	if (hold) {
+		snprintf(text, sizeof(text), "was authorised against the hold of record %lld",
+			(long long)hold->idx);
+		wrong(w, r->idx, text);
+	}
 
 	while (g && memcmp(g->sha256, r->generation.at, SHA256_SIZE) != 0)
 		g = g->next;
@@ -167,6 +181,21 @@ static enum err take_border(struct walk *w, const struct record *r)
 	return ERR_OK;
 }
 
+static enum err take_checkpoint(struct walk *w, const struct record *r)
+{
+	const char *what = witness_record(&w->witness, r, w->root);
+
+	if (what)
+		wrong(w, r->idx, what);
+	return ERR_OK;
+}
+
+/* HELD and RELEASED. */
+static enum err take_hold(struct walk *w, const struct record *r)
+{
+	return inforce_take(&w->holds, r) ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err (*const types[RECORD_TYPES])(struct walk *w, const struct record *r) = {
 	[RECORD_START] = take_border,
 	[RECORD_STOP] = take_border,
@@ -179,6 +208,9 @@ static enum err (*const types[RECORD_TYPES])(struct walk *w, const struct record
 	[RECORD_FAILED] = take_end,
 	[RECORD_UNKNOWN] = take_end,
 	[RECORD_LATE] = take_credential,
+	[RECORD_HELD] = take_hold,
+	[RECORD_RELEASED] = take_hold,
+	[RECORD_CHECKPOINT] = take_checkpoint,
 };
 
 /* ---- places and hashes ---- */
@@ -197,6 +229,37 @@ static void place_check(struct walk *w, int64_t idx)
 	w->next = idx + 1;
 }
 
+static void root_now(void *arg, uint8_t out[SHA256_SIZE])
+{
+	const struct walk *w = arg;
+
+	merkle_root(&w->tree, out);
+}
+
+/* The inner nodes that the store keeps for proofs. */
+static void node_check(void *arg, unsigned level, uint64_t index, const uint8_t hash[SHA256_SIZE])
+{
+	struct walk *w = arg;
+	uint8_t kept[SHA256_SIZE];
+
+	if (level == 0 || level % TREE_STEP)
+		return;
+	if (w->store->engine->node_get(w->store, w->chain->chain, level, index, kept) ||
+		memcmp(kept, hash, sizeof(kept)) != 0)
+		wrong(w, (int64_t)w->tree.size,
+			"an inner node that is kept for proofs is not that of the records");
+}
+
+static void tree_append(struct walk *w, const uint8_t leaf[SHA256_SIZE])
+{
+	const char *what;
+
+	merkle_append_seen(&w->tree, leaf, node_check, w);
+	what = witness_size(&w->witness, w->v->known, w->tree.size, root_now, w);
+	if (what)
+		wrong(w, (int64_t)w->tree.size - 1, what);
+}
+
 static bool names_chain(const struct walk *w, const struct record *r)
 {
 	return r->chain.len == strlen(w->chain->chain) &&
@@ -213,11 +276,16 @@ static enum err row(
 	w->v->records++;
 	place_check(w, idx);
 	merkle_leaf(json, len, hash);
-	merkle_append(&w->tree, hash);
+	buf_reset(&w->text);
+
+	enum err e = record_parse(&r, &w->text, json, len);
+
+	if (!e && r.type == RECORD_CHECKPOINT)
+		merkle_root(&w->tree, w->root);
+	tree_append(w, hash);
 	if (memcmp(hash, leaf, SHA256_SIZE) != 0)
 		wrong(w, idx, "the stored leaf hash is not that of the record");
-	buf_reset(&w->text);
-	if (record_parse(&r, &w->text, json, len)) {
+	if (e) {
 		wrong(w, idx, "is not a record in canonical form");
 		return ERR_OK;
 	}
@@ -227,7 +295,7 @@ static enum err row(
 	}
 	w->json = json;
 	w->len = len;
-	w->stopped = r.type == RECORD_STOP;
+	w->stopped = r.type == RECORD_STOP || (w->stopped && r.type == RECORD_CHECKPOINT);
 	return types[r.type] ? types[r.type](w, &r) : ERR_OK;
 }
 
@@ -246,6 +314,9 @@ static void head_check(struct walk *w)
 		wrong(w, NO_IDX, "its root is not that of its records");
 	if (!w->stopped)
 		w->v->open += w->attempts.open;
+	w->v->heads += w->witness.count;
+	if (w->witness.count && w->v->head)
+		w->v->head(w->v->arg, &w->witness.newest, w->witness.key);
 }
 
 static void walk_free(struct walk *w)
@@ -256,6 +327,7 @@ static void walk_free(struct walk *w)
 		free(w->generations);
 		w->generations = next;
 	}
+	inforce_free(w->holds);
 	proved_free(w->proved);
 	attempts_free(&w->attempts);
 	buf_free(&w->text);
@@ -267,6 +339,8 @@ static enum err chain_verify(struct verify *v, struct store *s, const struct sto
 {
 	struct walk w = {.v = v,
 		.chain = c,
+		.store = s,
+		.witness = {.chain = c->chain, .public_key = v->public_key},
 		.text = BUF_INIT(RECORD_MAX),
 		.opened = BUF_INIT(RECORD_MAX),
 		.tbs = BUF_INIT(DC_TBS_MAX)};
@@ -280,6 +354,40 @@ static enum err chain_verify(struct verify *v, struct store *s, const struct sto
 		head_check(&w);
 	walk_free(&w);
 	return e;
+}
+
+/* Records of a chain that the store does not list. */
+static enum err strays_find(struct verify *v, struct store *s)
+{
+	char name[CHAIN_SIZE] = "";
+	struct store_chain c;
+	enum err e;
+
+	while (!(e = s->engine->record_chain_after(s, name, name))) {
+		e = s->engine->chain_get(s, name, &c);
+		if (e && e != ERR_NOT_FOUND)
+			return e;
+		if (e) {
+			v->problems++;
+			v->problem(v->arg, name, NO_IDX, "there are records of it, but no head");
+		}
+	}
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+static void known_left(struct verify *v)
+{
+	char text[128];
+
+	for (const struct known *k = v->known; k; k = k->next) {
+		if (k->seen || k->head.size == 0)
+			continue;
+		snprintf(text, sizeof(text),
+			"a kept checkpoint has %llu records of it: records are missing at its end",
+			(unsigned long long)k->head.size);
+		v->problems++;
+		v->problem(v->arg, k->head.origin, NO_IDX, text);
+	}
 }
 
 enum err verify_store(struct verify *v, struct store *s, const char *chain)
@@ -296,5 +404,9 @@ enum err verify_store(struct verify *v, struct store *s, const char *chain)
 		if (e)
 			return e;
 	}
-	return e == ERR_NOT_FOUND ? ERR_OK : e;
+	if (e == ERR_NOT_FOUND)
+		e = strays_find(v, s);
+	if (!e)
+		known_left(v);
+	return e;
 }

@@ -7,13 +7,21 @@
 #define DCSIGN_VERIFY_H
 
 #include "store.h"
+#include "witness.h"
 
 struct verify {
 	/* Called for each thing that is wrong. idx NO_IDX: the chain as a whole. */
 	void (*problem)(void *arg, const char *chain, int64_t idx, const char *what);
 	void *arg;
+	/* The key that must have signed every head; NULL: the one that each CHECKPOINT names,
+	 * which shows no more than that its note was not damaged. */
+	const uint8_t *public_key;
+	/* Heads that were kept elsewhere: each must be of a chain here and of its history. */
+	struct known *known;
+	/* The newest good head of each chain. NULL: nobody asks. */
+	void (*head)(void *arg, const struct checkpoint *c, const uint8_t key[CHECKPOINT_KEY]);
 	/* what was found */
-	uint64_t chains, records, credentials, problems;
+	uint64_t chains, records, credentials, heads, problems;
 	uint64_t open; /* attempts at the end of a chain that was not stopped in order */
 };
 

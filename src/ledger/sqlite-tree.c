@@ -1,0 +1,123 @@
+#include "sqlite.h"
+
+#include <string.h>
+
+static enum err hash_read(sqlite3_stmt *st, uint8_t out[SHA256_SIZE])
+{
+	bool ok = sqlite_blob_column(st, 0, out, SHA256_SIZE);
+
+	sqlite3_reset(st);
+	return ok ? ERR_OK : ERR_FORMAT;
+}
+
+enum err sqlite_leaf_get(
+	struct store *s, const char *chain, uint64_t idx, uint8_t leaf[SHA256_SIZE])
+{
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_LEAF_GET, "ti", chain, (int64_t)idx);
+
+	return e ? e : hash_read(st, leaf);
+}
+
+enum err sqlite_node_put(struct store *s, const char *chain, unsigned level, uint64_t index,
+	const uint8_t hash[SHA256_SIZE])
+{
+	return sqlite_run(s, S_NODE_PUT, "tiih", chain, (int64_t)level, (int64_t)index, hash);
+}
+
+enum err sqlite_node_get(struct store *s, const char *chain, unsigned level, uint64_t index,
+	uint8_t hash[SHA256_SIZE])
+{
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_NODE_GET, "tii", chain, (int64_t)level, (int64_t)index);
+
+	return e ? e : hash_read(st, hash);
+}
+
+enum err sqlite_checkpoint_put(struct store *s, const char *chain, const void *note, size_t len)
+{
+	return sqlite_run(s, S_CHECKPOINT_PUT, "tT", chain, note, len);
+}
+
+enum err sqlite_checkpoint_get(struct store *s, const char *chain, struct buf *note)
+{
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_CHECKPOINT_GET, "t", chain);
+
+	if (e)
+		return e;
+	buf_put(note, sqlite3_column_text(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+	sqlite3_reset(st);
+	return note->err;
+}
+
+enum err sqlite_credential_put(struct store *s, const struct store_credential *c)
+{
+	return sqlite_run(s, S_CREDENTIAL_PUT, "ttiittii", c->id, c->chain, c->authorised,
+		c->issued, c->key, c->client, c->expiry, c->time);
+}
+
+static enum err credential_read(sqlite3_stmt *st, struct store_credential *out)
+{
+	bool ok = sqlite_text_column(st, 1, out->id, sizeof(out->id)) &&
+		  sqlite_text_column(st, 2, out->chain, sizeof(out->chain)) &&
+		  sqlite_text_column(st, 5, out->key, sizeof(out->key)) &&
+		  sqlite_text_column(st, 6, out->client, sizeof(out->client));
+
+	out->number = sqlite3_column_int64(st, 0);
+	out->authorised = sqlite3_column_int64(st, 3);
+	out->issued = sqlite3_column_int64(st, 4);
+	out->expiry = sqlite3_column_int64(st, 7);
+	out->time = sqlite3_column_int64(st, 8);
+	return ok ? ERR_OK : ERR_FORMAT;
+}
+
+enum err sqlite_credential_get(struct store *s, const char *id, struct store_credential *out)
+{
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_CREDENTIAL_GET, "t", id);
+
+	if (e)
+		return e;
+	e = credential_read(st, out);
+	sqlite3_reset(st);
+	return e;
+}
+
+enum err sqlite_credential_walk(
+	struct store *s, int64_t after, store_credential_row *row, void *arg)
+{
+	struct store_credential c;
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_CREDENTIAL_WALK, "i", after);
+
+	if (e)
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	while (!e) {
+		e = credential_read(st, &c);
+		if (!e)
+			e = row(arg, &c);
+		if (e)
+			break;
+
+		int rc = sqlite3_step(st);
+
+		if (rc == SQLITE_DONE)
+			break;
+		e = rc == SQLITE_ROW ? ERR_OK : sqlite_err((struct sqlite *)s, rc);
+	}
+	sqlite3_reset(st);
+	return e;
+}
+
+enum err sqlite_record_chain_after(struct store *s, const char *chain, char *out)
+{
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_RECORD_CHAIN, "t", chain);
+
+	if (e)
+		return e;
+	e = sqlite_text_column(st, 0, out, CHAIN_SIZE) ? ERR_OK : ERR_FORMAT;
+	sqlite3_reset(st);
+	return e;
+}

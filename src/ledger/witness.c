@@ -1,0 +1,89 @@
+#include "witness.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum err known_read(struct known **list, const char *text, size_t len)
+{
+	enum err e = ERR_OK;
+
+	while (!e && len > 0) {
+		struct known *k = calloc(1, sizeof(*k));
+		size_t note = checkpoint_length(text, len);
+
+		if (!k)
+			return ERR_NOMEM;
+		k->next = *list;
+		*list = k;
+		k->note = text;
+		k->len = note;
+		e = note ? checkpoint_read(&k->head, text, note) : ERR_FORMAT;
+		text += note;
+		len -= note;
+	}
+	return e;
+}
+
+void known_free(struct known *list)
+{
+	struct known *next;
+
+	for (; list; list = next) {
+		next = list->next;
+		free(list);
+	}
+}
+
+bool witness_origin(const char *origin, const char *chain)
+{
+	size_t len = strlen(origin), tail = strlen(chain);
+
+	return len > tail + 1 && origin[len - tail - 1] == '/' &&
+	       strcmp(origin + len - tail, chain) == 0;
+}
+
+const char *witness_record(
+	struct witness *w, const struct record *r, const uint8_t root[SHA256_SIZE])
+{
+	uint8_t key[CHECKPOINT_KEY];
+	char name[CHECKPOINT_ORIGIN_SIZE];
+	struct checkpoint c;
+
+	if (checkpoint_vkey_read((const char *)r->public_key.at, r->public_key.len, name, key))
+		return "does not name a verifier key";
+	if (w->public_key && memcmp(key, w->public_key, sizeof(key)) != 0)
+		return "was signed with another key than the one given";
+	if (checkpoint_verify(&c, (const char *)r->note.at, r->note.len, key))
+		return "has a note that its key did not sign";
+	if (strcmp(c.origin, name) != 0 || !witness_origin(c.origin, w->chain) ||
+		(*w->newest.origin && strcmp(w->newest.origin, c.origin) != 0))
+		return "has a note of another origin";
+	if (c.size != (uint64_t)r->idx || r->size != r->idx ||
+		memcmp(c.root, root, SHA256_SIZE) != 0 ||
+		memcmp(r->root.at, root, SHA256_SIZE) != 0)
+		return "has a head that is not that of the records before it";
+	w->newest = c;
+	memcpy(w->key, key, sizeof(key));
+	w->count++;
+	return NULL;
+}
+
+const char *witness_size(const struct witness *w, struct known *list, uint64_t size,
+	void (*root)(void *arg, uint8_t out[SHA256_SIZE]), void *arg)
+{
+	uint8_t now[SHA256_SIZE];
+	struct checkpoint c;
+
+	for (struct known *k = list; k; k = k->next) {
+		if (k->head.size != size || !witness_origin(k->head.origin, w->chain))
+			continue;
+		k->seen = true;
+		if (w->public_key && checkpoint_verify(&c, k->note, k->len, w->public_key))
+			return "a kept checkpoint of this size is not signed with the key given";
+		root(arg, now);
+		if (memcmp(now, k->head.root, SHA256_SIZE) != 0)
+			return "a kept checkpoint of this size has another root: the records were "
+			       "rewritten";
+	}
+	return NULL;
+}

@@ -1,0 +1,39 @@
+/* The signed heads of a chain while it is read: its own CHECKPOINT records, and notes kept
+ * elsewhere. */
+#ifndef DCSIGN_WITNESS_H
+#define DCSIGN_WITNESS_H
+
+#include "checkpoint.h"
+#include "record.h"
+
+/* A note that was kept elsewhere. */
+struct known {
+	struct checkpoint head;
+	const char *note; /* borrowed */
+	size_t len;
+	bool seen; /* its chain was as long as it says */
+	struct known *next;
+};
+
+struct witness {
+	const char *chain;
+	const uint8_t *public_key;   /* that must have signed everything; NULL: not known */
+	struct checkpoint newest;    /* good one; its origin is "" when there is none */
+	uint8_t key[CHECKPOINT_KEY]; /* that signed it */
+	uint64_t count;		     /* good ones */
+};
+
+/* The notes of a text. ERR_FORMAT: there is something else in it. */
+enum err known_read(struct known **list, const char *text, size_t len);
+void known_free(struct known *list);
+/* Whether the origin is one of this chain: ORIGIN/CHAIN. */
+bool witness_origin(const char *origin, const char *chain);
+
+/* A CHECKPOINT record, and the root of what stands before it. NULL: good; else what is wrong. */
+const char *witness_record(
+	struct witness *w, const struct record *r, const uint8_t root[SHA256_SIZE]);
+/* The chain has this size and root now: does a known note contradict it? NULL: none does. */
+const char *witness_size(const struct witness *w, struct known *list, uint64_t size,
+	void (*root)(void *arg, uint8_t out[SHA256_SIZE]), void *arg);
+
+#endif
