@@ -1,13 +1,31 @@
+#include "settings.h"
+
 #include "clock.h"
 
-#include <stdatomic.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/timex.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "counters.h"
+#include "log.h"
 
-static struct clock_reading reference;
-static _Atomic int64_t ledger_floor;
+#define SAMPLE_S 1
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t woken;
+	struct guard guard;
+	struct clock_options options;
+	char path[4096];
+	pthread_t thread;
+	bool running, stopping, told; /* told: the log knows that it is not trusted */
+} clock_state = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 struct clock_reading clock_sample(void)
 {
@@ -21,44 +39,240 @@ struct clock_reading clock_sample(void)
 	};
 }
 
+bool clock_boot_id(char text[40])
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, 36);
+
+	if (fd >= 0)
+		close(fd);
+	if (n == 36)
+		text[36] = '\0';
+	else
+		strcpy(text, "unknown");
+	return n == 36;
+}
+
+/* The kernel's word; a time daemon gives it. */
+static bool synchronised(void)
+{
+	struct timex t = {.modes = 0};
+
+	return adjtimex(&t) >= 0 && (t.status & STA_UNSYNC) == 0;
+}
+
+static int64_t steady_ms(void)
+{
+#ifdef DCSIGN_TEST_HOOKS
+	const char *ms = getenv("DCSIGN_CLOCK_STEADY_MS");
+
+	if (ms != NULL)
+		return atoll(ms);
+#endif
+	return CLOCK_STEADY_MS;
+}
+
+/* --- the file: "BOOT-ID FIRST-WALL FIRST-BOOT WALL BOOT\n", milliseconds --- */
+
+static bool load(struct clock_reading *first, struct clock_reading *reference)
+{
+	char boot[40], of[40], line[256] = "";
+	int fd = open(clock_state.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+
+	if (fd >= 0)
+		close(fd);
+	return n > 0 && clock_boot_id(boot) &&
+	       sscanf(line, "%39s %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64, of,
+		       &first->wall_ms, &first->boot_ms, &reference->wall_ms,
+		       &reference->boot_ms) == 5 &&
+	       strcmp(boot, of) == 0;
+}
+
+static void save(const struct guard *g)
+{
+	char boot[40], line[256], fresh[sizeof clock_state.path + 8];
+	bool good = false;
+	int fd, len;
+
+	if (!clock_boot_id(boot))
+		return;
+	len = snprintf(line, sizeof line, "%s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 "\n",
+		boot, g->first.wall_ms, g->first.boot_ms, g->reference.wall_ms,
+		g->reference.boot_ms);
+	snprintf(fresh, sizeof fresh, "%s.new", clock_state.path);
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0) {
+		good = write(fd, line, (size_t)len) == len;
+		good = close(fd) == 0 && good && rename(fresh, clock_state.path) == 0;
+	}
+	if (!good)
+		LOG(LOG_LEVEL_ERROR, "the clock's reference can't be kept",
+			LS("file", clock_state.path));
+}
+
+/* --- the thread --- */
+
+static void tell(bool resumed, const struct clock_event *event)
+{
+	LOG(resumed ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR,
+		resumed ? "the clock is trusted again"
+			: "the clock is not to be trusted: nothing is issued",
+		LS("reason", event->detail), LN("drift_ms", (uint64_t)llabs(event->drift_ms)));
+}
+
+static void look(void)
+{
+	struct clock_reading at = clock_sample();
+	struct clock_event event = {.at = at};
+	struct refusal why;
+	bool sync = synchronised(), stopped, settled;
+
+	pthread_mutex_lock(&clock_state.lock);
+	(void)guard_judge(&clock_state.guard, &at, &event.drift_ms);
+	counter_set(COUNTER_CLOCK_DRIFT_MS, (uint64_t)event.drift_ms);
+	stopped = !clock_state.guard.trusted && !clock_state.told;
+	settled = !clock_state.guard.trusted && guard_settled(&clock_state.guard, &at, sync);
+	why = clock_state.guard.why;
+	clock_state.told = !clock_state.guard.trusted;
+	pthread_mutex_unlock(&clock_state.lock);
+	event.detail = why.detail;
+	if (stopped) {
+		tell(false, &event);
+		(void)clock_state.options.record(clock_state.options.arg, &event);
+	}
+	event.resumed = true;
+	event.detail = "steady, a new reference is taken";
+	if (!settled || clock_state.options.record(clock_state.options.arg, &event) != ERR_OK)
+		return;
+	pthread_mutex_lock(&clock_state.lock);
+	guard_resume(&clock_state.guard);
+	clock_state.told = false;
+	save(&clock_state.guard);
+	pthread_mutex_unlock(&clock_state.lock);
+	tell(true, &event);
+}
+
+static bool wait_for_next(void)
+{
+	struct timespec until;
+	bool stopping;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += SAMPLE_S;
+	pthread_mutex_lock(&clock_state.lock);
+	while (!clock_state.stopping &&
+		pthread_cond_timedwait(&clock_state.woken, &clock_state.lock, &until) == 0)
+		;
+	stopping = clock_state.stopping;
+	pthread_mutex_unlock(&clock_state.lock);
+	return !stopping;
+}
+
+static void *sample(void *arg)
+{
+	(void)arg;
+	do
+		look();
+	while (wait_for_next());
+	return NULL;
+}
+
+/* --- what the header declares --- */
+
 void clock_start(void)
 {
-	reference = clock_sample();
+	struct clock_reading at = clock_sample();
+
+	guard_begin(&clock_state.guard, NULL, NULL, &at, false, false, CLOCK_STEADY_MS);
+}
+
+enum err clock_begin(const struct clock_options *options)
+{
+	struct clock_reading first, reference, at = clock_sample();
+	pthread_condattr_t monotonic;
+	int64_t floor = clock_state.guard.floor;
+	bool known;
+
+	clock_state.options = *options;
+	snprintf(clock_state.path, sizeof clock_state.path, "%s/clock.%s", options->folder,
+		options->token);
+	known = load(&first, &reference);
+	guard_begin(&clock_state.guard, known ? &first : NULL, known ? &reference : NULL, &at,
+		options->need_sync, synchronised(), steady_ms());
+	clock_state.guard.floor = floor;
+	if (!known && clock_state.guard.trusted)
+		save(&clock_state.guard);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&clock_state.woken, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	clock_state.running = pthread_create(&clock_state.thread, NULL, sample, NULL) == 0;
+	return clock_state.running ? ERR_OK : ERR_SYSTEM;
+}
+
+void clock_end(void)
+{
+	if (!clock_state.running)
+		return;
+	pthread_mutex_lock(&clock_state.lock);
+	clock_state.stopping = true;
+	pthread_cond_signal(&clock_state.woken);
+	pthread_mutex_unlock(&clock_state.lock);
+	pthread_join(clock_state.thread, NULL);
+	clock_state.running = false;
+}
+
+void clock_need_sync(bool need)
+{
+	pthread_mutex_lock(&clock_state.lock);
+	clock_state.guard.need_sync = need;
+	pthread_mutex_unlock(&clock_state.lock);
 }
 
 void clock_floor(int64_t last_time)
 {
-	atomic_store(&ledger_floor, last_time);
-}
-
-enum err clock_judge(const struct clock_reading *from, const struct clock_reading *at,
-	int64_t floor, int64_t *drift_ms, struct refusal *why)
-{
-	int64_t elapsed = at->boot_ms - from->boot_ms;
-	int64_t drift = at->wall_ms - from->wall_ms - elapsed;
-
-	*drift_ms = llabs(drift);
-	if (*drift_ms > CLOCK_STEP_MS + elapsed / (1000000 / CLOCK_DRIFT_PPM)) {
-		refuse(why, ERR_CLOCK, "",
-			"the wall clock moved by %lld ms against the machine's own clock",
-			(long long)drift);
-	} else if (floor > 0 && at->wall_ms + CLOCK_STEP_MS < floor * 1000) {
-		refuse(why, ERR_CLOCK, "", "the clock stands before the last record of the ledger");
-	} else {
-		return ERR_OK;
-	}
-	if (why != NULL)
-		why->retry_after = 60;
-	return ERR_CLOCK;
+	pthread_mutex_lock(&clock_state.lock);
+	clock_state.guard.floor = last_time;
+	pthread_mutex_unlock(&clock_state.lock);
 }
 
 enum err clock_now(int64_t *now, struct refusal *why)
 {
-	struct clock_reading at = clock_sample();
+	struct clock_reading at;
 	int64_t drift;
-	enum err e = clock_judge(&reference, &at, atomic_load(&ledger_floor), &drift, why);
+	enum err e;
 
-	counter_set(COUNTER_CLOCK_DRIFT_MS, (uint64_t)drift);
+	pthread_mutex_lock(&clock_state.lock);
+	at = clock_sample();
+	e = guard_judge(&clock_state.guard, &at, &drift);
+	if (e != ERR_OK && why != NULL)
+		*why = clock_state.guard.why;
+	pthread_mutex_unlock(&clock_state.lock);
 	*now = at.wall_ms / 1000;
 	return e;
+}
+
+int64_t clock_estimate(void)
+{
+	struct clock_reading at;
+	int64_t drift, seconds;
+
+	pthread_mutex_lock(&clock_state.lock);
+	at = clock_sample();
+	(void)guard_judge(&clock_state.guard, &at, &drift);
+	seconds = guard_estimate(&clock_state.guard, &at);
+	pthread_mutex_unlock(&clock_state.lock);
+	return seconds;
+}
+
+bool clock_trusted(struct refusal *why)
+{
+	bool trusted;
+
+	pthread_mutex_lock(&clock_state.lock);
+	trusted = clock_state.guard.trusted;
+	*why = clock_state.guard.why;
+	pthread_mutex_unlock(&clock_state.lock);
+	return trusted;
 }

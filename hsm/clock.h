@@ -1,34 +1,51 @@
 /*
- * The clock of every decision: the wall clock, guarded by CLOCK_BOOTTIME. A wrong clock would sign
- * delegated credentials that open in the future (RFC 9345 section 7.6), so when the two clocks
- * disagree nothing is signed.
+ * The clock of every decision: the wall clock, guarded by CLOCK_BOOTTIME (guard.h). A thread looks
+ * at both every second. The reference is kept in a file, so that a process that is born again in
+ * the same boot of the machine goes on with it.
  */
 #ifndef DCSIGN_CLOCK_H
 #define DCSIGN_CLOCK_H
 
-#include "err.h"
+#include "guard.h"
 
-#define CLOCK_STEP_MS	2000 /* allowed difference ... */
-#define CLOCK_DRIFT_PPM 500  /* ... and per time elapsed since clock_start */
-
-struct clock_reading {
-	int64_t wall_ms; /* CLOCK_REALTIME */
-	int64_t boot_ms; /* CLOCK_BOOTTIME */
-};
 struct clock_reading clock_sample(void);
+/* The id of this boot of the machine; false: "unknown". */
+bool clock_boot_id(char text[40]);
 
-/* Takes the reference; once, before threads start. */
+/* Takes the reference; once, before threads start. clock_begin replaces it. */
 void clock_start(void);
+
+struct clock_event {
+	bool resumed; /* else: stopped */
+	int64_t drift_ms;
+	struct clock_reading at;
+	const char *detail;
+};
+struct clock_options {
+	const char *folder, *token; /* the file is FOLDER/clock.TOKEN */
+	bool need_sync;		    /* require_clock_sync */
+	/* Writes it down. Issuing begins again only when that gave ERR_OK. By the clock's thread.
+	 */
+	enum err (*record)(void *arg, const struct clock_event *event);
+	void *arg;
+};
+/* Takes up the reference of this boot and starts the thread. ERR_SYSTEM. */
+enum err clock_begin(const struct clock_options *options);
+void clock_end(void);
+/* Thread-safe. */
+void clock_need_sync(bool need);
+
 /* The last record of the ledger was written at this time: no decision is made that lies more than
  * CLOCK_STEP_MS before it. 0: none. Thread-safe. */
 void clock_floor(int64_t last_time);
-/*
- * One reading, in seconds since the epoch. ERR_CLOCK with retry_after when the clocks differ by
- * more than is allowed, or the ledger is ahead. Thread-safe.
- */
+/* One reading, in seconds since the epoch. ERR_CLOCK with retry_after when it is not to be trusted.
+ * Thread-safe. */
 enum err clock_now(int64_t *now, struct refusal *why);
-/* The judgement alone (pure). */
-enum err clock_judge(const struct clock_reading *reference, const struct clock_reading *at,
-	int64_t floor, int64_t *drift_ms, struct refusal *why);
+/* Seconds since the epoch for a record that must be written whether it is trusted or not.
+ * Thread-safe.
+ */
+int64_t clock_estimate(void);
+/* Is it trusted? Else *why says why not. Thread-safe. */
+bool clock_trusted(struct refusal *why);
 
 #endif

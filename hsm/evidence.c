@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "compat.h"
 #include "credential.h"
 
@@ -118,7 +118,7 @@ void evidence_abandoned(struct append *ledger, const struct attempt *attempt)
 	struct record r;
 
 	record_init(&r, RECORD_UNKNOWN);
-	r.time = (int64_t)time(NULL);
+	r.time = clock_estimate();
 	r.id = octets_text(attempt->id);
 	r.attempt = attempt->number == 0 ? RECORD_NONE : attempt->number;
 	r.reason = octets_text(err_name(ERR_TIMEOUT));

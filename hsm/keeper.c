@@ -2,11 +2,9 @@
 
 #include "keeper.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "log.h"
@@ -15,16 +13,6 @@
 #define AGAIN_MS 100  /* when something could not be done: doubled each time */
 #define PROVERS	 4
 
-static struct octets boot_id(char text[40])
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, 36);
-
-	if (fd >= 0)
-		close(fd);
-	return n == 36 ? octets_of(text, 36) : octets_text("unknown");
-}
-
 static enum err encode_start(struct buf *out, const struct keeper *k, const struct config *c)
 {
 	struct clock_reading at = clock_sample();
@@ -32,11 +20,12 @@ static enum err encode_start(struct buf *out, const struct keeper *k, const stru
 	struct record r;
 
 	record_init(&r, RECORD_START);
-	r.time = at.wall_ms / 1000;
+	r.time = clock_estimate();
 	r.node = octets_text(c->node);
 	r.token = octets_text(k->token_name);
 	r.version = octets_text(PACKAGE_VERSION);
-	r.boot_id = boot_id(boot);
+	(void)clock_boot_id(boot);
+	r.boot_id = octets_text(boot);
 	r.boottime = at.boot_ms;
 	r.single_user = c->single_user ? 1 : RECORD_NONE;
 	r.generation = octets_of(c->generation, SHA256_SIZE);
@@ -48,7 +37,7 @@ static enum err encode_config(struct buf *out, const struct config *c)
 	struct record r;
 
 	record_init(&r, RECORD_CONFIG);
-	r.time = clock_sample().wall_ms / 1000;
+	r.time = clock_estimate();
 	r.generation = octets_of(c->generation, SHA256_SIZE);
 	return record_encode(out, &r);
 }

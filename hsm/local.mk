@@ -13,6 +13,7 @@ hsm_libhsm_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 hsm_libhsm_a_SOURCES = \
 	hsm/identity.c hsm/identity.h \
 	hsm/pin.c hsm/pin.h \
+	hsm/guard.c hsm/guard.h \
 	hsm/clock.c hsm/clock.h \
 	hsm/deadline.c hsm/deadline.h \
 	hsm/append.c hsm/append.h \

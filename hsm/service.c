@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 
 #include "child.h"
+#include "clock.h"
 #include "counters.h"
 #include "keeper.h"
 #include "log.h"
@@ -100,6 +101,24 @@ static void take_issue(struct service *s, uint64_t serial, struct reader *body, 
 	keyring_unref(keys);
 }
 
+/* An untrusted clock stops every key. */
+static void state_clock(struct msg_state_answer *state)
+{
+	struct refusal why;
+
+	if (clock_trusted(&why))
+		return;
+	for (uint16_t i = 0; i < state->count; i++) {
+		struct msg_state_key *key = &state->key[i];
+
+		if (key->err != ERR_OK)
+			continue;
+		key->err = ERR_CLOCK;
+		snprintf(key->detail, sizeof key->detail, "%.*s", (int)sizeof key->detail - 1,
+			why.detail);
+	}
+}
+
 static void take_state(struct service *s, uint64_t serial, struct reader *body)
 {
 	struct keyring *keys = keeper_keys(&s->keeper);
@@ -119,7 +138,8 @@ static void take_state(struct service *s, uint64_t serial, struct reader *body)
 		s->state.counter[i] = counter_get((enum msg_counter)i);
 	s->state.span_count = SPAN_COUNT;
 	spans_read(s->state.span);
-	keyring_state(keys, ask.from, (int64_t)time(NULL), &s->state);
+	keyring_state(keys, ask.from, clock_estimate(), &s->state);
+	state_clock(&s->state);
 	msg_begin(&message, MSG_ANSWER(MSG_STATE), serial);
 	msg_state_answer_write(&message, &s->state);
 	if (message.err == ERR_OK)
@@ -186,8 +206,10 @@ static void take_config(
 	token = config_token(config, s->start->token_name);
 	if (token == NULL || s->start->token == NULL || !same_token(token, was))
 		end(s, EXIT_ABSENT, "the token's configuration changed: a new process takes it");
-	else if (keyring_new(&keys, config, s->start->token_name, &why) == ERR_OK)
+	else if (keyring_new(&keys, config, s->start->token_name, &why) == ERR_OK) {
+		clock_need_sync(config->require_clock_sync);
 		keeper_configure(&s->keeper, keys);
+	}
 	child_answer_config(serial, &why);
 	config_unref(config);
 	keyring_unref(old);
@@ -336,6 +358,37 @@ static bool serve(struct service *s)
 	return true;
 }
 
+static enum err record_clock(void *arg, const struct clock_event *event)
+{
+	struct service *s = arg;
+	struct buf octets = BUF_INIT(RECORD_MAX);
+	struct append_answers *answers = calloc(1, sizeof *answers);
+	struct record r;
+	char boot[40];
+	enum err e;
+
+	record_init(&r, RECORD_CLOCK);
+	r.time = event->resumed ? event->at.wall_ms / 1000 : clock_estimate();
+	r.drift_ms = event->drift_ms;
+	(void)clock_boot_id(boot);
+	r.boot_id = octets_text(boot);
+	r.boottime = event->at.boot_ms;
+	r.detail = octets_text(event->detail);
+	e = answers == NULL ? ERR_NOMEM : record_encode(&octets, &r);
+	if (e == ERR_OK) {
+		struct append_item item = {.record = octets_of(octets.octets, octets.len)};
+
+		if (event->resumed)
+			e = append_records(s->ledger, &item, 1, answers, NULL);
+		else
+			append_post(s->ledger, &item, 1);
+		append_answers_free(answers);
+	}
+	buf_free(&octets);
+	free(answers);
+	return e;
+}
+
 static enum err service_start(struct service *s)
 {
 	const struct service_start *start = s->start;
@@ -354,7 +407,14 @@ static enum err service_start(struct service *s)
 		return ERR_SYSTEM;
 	if (start->token == NULL)
 		keyring_refuse_all(start->keys, &start->token_why);
-	e = keeper_start(&s->keeper, start->token_name, start->token, s->ledger, start->keys);
+	e = clock_begin(&(const struct clock_options){.folder = start->breaker_folder,
+		.token = start->token_name,
+		.need_sync = start->config->require_clock_sync,
+		.record = record_clock,
+		.arg = s});
+	if (e == ERR_OK)
+		e = keeper_start(
+			&s->keeper, start->token_name, start->token, s->ledger, start->keys);
 	s->queue.acquire = context_acquire;
 	s->queue.release = context_release;
 	s->queue.arg = s;
@@ -385,6 +445,7 @@ int service_run(const struct service_start *start)
 	queue_stop(&s->queue);
 	queue_join(&s->queue);
 	append_attach(s->ledger, -1);
+	clock_end();
 	keeper_stop(&s->keeper);
 	append_free(s->ledger);
 	line_unref(s->api);

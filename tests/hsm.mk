@@ -6,7 +6,7 @@ tests_libhsmhelp_a_SOURCES = tests/hsm_fixture.c tests/hsm_fixture.h \
 HSM_CHECK = tests/libhsmhelp.a $(HSM_LIBS) $(CHECK_LIBS)
 
 hsm_checks = tests/check_hsm tests/check_issue tests/check_pin \
-	tests/check_token tests/check_append tests/check_gate
+	tests/check_token tests/check_append tests/check_gate tests/check_guard
 check_PROGRAMS += $(hsm_checks)
 UNIT_TESTS += $(hsm_checks)
 tests_check_hsm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -36,3 +36,6 @@ E2E_TESTS += tests/e2e_faults.sh tests/e2e_matrix.sh
 LONG_TESTS += tests/e2e_matrix.sh
 EXTRA_DIST += tests/e2e_faults.sh tests/e2e_matrix.sh tests/faults/lib.sh \
 	tests/faults/hsm_service.py tests/faults/hsm_scenarios.py tests/faults/hsm_matrix.py
+tests_check_guard_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_guard_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_guard_LDADD = hsm/libhsm.a $(CHECK_LINK)
