@@ -14,6 +14,7 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,26 +189,28 @@ static void serve(void *closure)
 	free(c);
 }
 
-static void accept_one(PRFileDesc *listener, unsigned number)
+/* False when nobody came for a while. */
+static bool accept_one(PRFileDesc *listener, unsigned number)
 {
 	PRFileDesc *tcp = PR_Accept(listener, NULL, PR_MillisecondsToInterval(100));
 	struct connection *c = tcp ? malloc(sizeof *c) : NULL;
 
 	if (!c)
-		return;
+		return false;
 	c->number = number;
 	c->fd = SSL_ImportFD(model, tcp);
 	if (!c->fd || SSL_ResetHandshake(c->fd, PR_TRUE) != SECSuccess ||
 		!PR_CreateThread(PR_USER_THREAD, serve, c, PR_PRIORITY_NORMAL, PR_GLOBAL_THREAD,
 			PR_UNJOINABLE_THREAD, 0))
 		die("can't serve", "a connection");
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	PRNetAddr address;
 	PRFileDesc *listener = PR_NewTCPSocket();
-	unsigned number;
+	unsigned number = 1;
 
 	if (argc != 3 || strcmp(argv[1], "--set") != 0) {
 		fprintf(stderr, "usage: nss_server --set DIR\n");
@@ -225,11 +228,11 @@ int main(int argc, char **argv)
 		die("can't listen", "127.0.0.1");
 	printf("port %u\n", (unsigned)PR_ntohs(address.inet.port));
 	fflush(stdout);
-	for (number = 1;; number++) {
+	for (;;) {
 		if (told) {
 			told = 0;
 			load_set(argv[2]);
 		}
-		accept_one(listener, number);
+		number += accept_one(listener, number);
 	}
 }
