@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "alarms.h"
 #include "https.h"
 #include "linger.h"
 #include "log.h"
@@ -59,6 +60,7 @@ static enum err same_listeners(
 
 static enum err take_snapshot(struct api *api, struct snapshot *s, struct refusal *why)
 {
+	alarms_log(s, time(NULL));
 	if (rates_configure(api->service.rates, s->config) != ERR_OK)
 		return refuse(why, ERR_NOMEM, "", "%s", err_text(ERR_NOMEM));
 	signer_queue(api->service.signer, s->config->limits.queue);
@@ -200,6 +202,14 @@ static enum err open_api(struct api *api)
 }
 
 /* One turn of the main thread. ERR_CLOSED: a signal to stop, or the parent has gone. */
+static void look_at_certificates(void)
+{
+	struct snapshot *s = snapshot_current();
+
+	alarms_log(s, time(NULL));
+	snapshot_unref(s);
+}
+
 static enum err turn(struct api *api)
 {
 	struct pollfd own[2] = {
@@ -208,6 +218,7 @@ static enum err turn(struct api *api)
 
 	metrics_reaped(connections_reap(api->service.connections, monotonic_ms()));
 	linger_end(monotonic_ms());
+	look_at_certificates();
 	if (err == ERR_OK && own[0].revents != 0)
 		err = read_control(api);
 	if (err == ERR_OK && own[1].revents != 0)

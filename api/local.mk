@@ -7,6 +7,7 @@ api_libapi_a_SOURCES = \
 	api/peer.c api/peer.h \
 	api/tls.c api/tls.h \
 	api/snapshot.c api/snapshot.h \
+	api/alarms.c api/alarms.h \
 	api/limits.c api/limits.h \
 	api/linger.c api/linger.h \
 	api/request.c api/request.h \

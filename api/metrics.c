@@ -6,6 +6,9 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+#include "alarms.h"
 
 #define SERIES_MAX 4096 /* power of two; what does not fit is counted under empty names */
 
@@ -336,6 +339,13 @@ static void write_listeners(struct buf *out, const struct snapshot *snapshot)
 				i, tls_crl_next_update(snapshot->tls[i]));
 }
 
+static void write_alarm(void *out, const struct alarm *alarm)
+{
+	buf_printf(out,
+		"dcsign_certificate_ends_soon{certificate=\"%s\",of=\"%s\",within_days=\"%u\"} 1\n",
+		alarm->kind, alarm->name, alarm->days);
+}
+
 void metrics_write(struct buf *out, const struct snapshot *snapshot, struct signer *signer,
 	struct connections *connections)
 {
@@ -351,4 +361,7 @@ void metrics_write(struct buf *out, const struct snapshot *snapshot, struct sign
 	write_spans(out, snapshot->config, signer);
 	write_ledger(out, signer);
 	write_listeners(out, snapshot);
+	family(out, "dcsign_certificate_ends_soon", "gauge",
+		"1 for each certificate that ends within 30 or 7 days.");
+	alarms_each(snapshot, time(NULL), write_alarm, out);
 }

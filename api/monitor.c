@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "alarms.h"
+
 static json_t *state(const char *name, const char *value, bool ready, const char *detail)
 {
 	json_t *o = json_object();
@@ -78,11 +80,21 @@ static json_t *key_state(const struct config_key *key, struct signer *signer, bo
 	return o;
 }
 
+static void add_alarm(void *list, const struct alarm *alarm)
+{
+	char until[21];
+
+	time_text(until, alarm->not_after);
+	json_array_append_new(
+		list, json_pack("{s:s,s:s,s:s,s:i}", "certificate", alarm->kind, "of", alarm->name,
+			      "not_after", until, "within_days", (int)alarm->days));
+}
+
 bool monitor_ready(
 	struct reply *r, const struct snapshot *snapshot, struct signer *signer, const char *key)
 {
 	const struct config *config = snapshot->config;
-	json_t *o = json_object(), *keys = json_array(), *reaches, *chain;
+	json_t *o = json_object(), *keys = json_array(), *reaches, *chain, *alarms;
 	bool some_key = false, found = false, served, heard, written, ready;
 	char generation[2 * SHA256_SIZE + 1];
 
@@ -105,6 +117,9 @@ bool monitor_ready(
 	json_object_set_new(o, "ledger", chain);
 	json_object_set_new(o, "tokens", tokens(config, signer));
 	json_object_set_new(o, "keys", keys);
+	alarms = json_array();
+	alarms_each(snapshot, time(NULL), add_alarm, alarms);
+	json_object_set_new(o, "alarms", alarms);
 	reply_json(r, ready ? 200 : 503, o);
 	return key == NULL || found;
 }

@@ -13,7 +13,7 @@ struct tls {
 	gnutls_x509_crt_t *ca; /* owned, as its members */
 	unsigned ca_count;
 	bool has_crl;
-	int64_t not_after;
+	int64_t not_after, ca_not_after;
 	int64_t next_update;
 };
 
@@ -84,10 +84,16 @@ static enum err load_ca(struct tls *tls, const struct config_listen *listen, str
 	if (rc < 0 || tls->ca_count == 0)
 		return bad(why, &listen->client_ca,
 			rc < 0 ? gnutls_strerror(rc) : "no certificate in it");
-	for (unsigned i = 0; i < tls->ca_count; i++)
+	tls->ca_not_after = INT64_MAX;
+	for (unsigned i = 0; i < tls->ca_count; i++) {
+		int64_t end = gnutls_x509_crt_get_expiration_time(tls->ca[i]);
+
 		if (gnutls_x509_crt_get_ca_status(tls->ca[i], NULL) != 1)
 			return bad(why, &listen->client_ca,
 				"a certificate in it is not that of a certification authority");
+		if (end < tls->ca_not_after)
+			tls->ca_not_after = end;
+	}
 	rc = gnutls_certificate_set_x509_trust_mem(tls->credentials, &pem, GNUTLS_X509_FMT_PEM);
 	return rc == (int)tls->ca_count
 		       ? ERR_OK
@@ -287,6 +293,11 @@ enum err tls_verify_peer(const struct tls *tls, gnutls_session_t session, int64_
 	if (status != 0)
 		return refuse_status(why, status);
 	return look_at(tls, &list[0], peer, why);
+}
+
+int64_t tls_ca_not_after(const struct tls *tls)
+{
+	return tls->ca_not_after;
 }
 
 int64_t tls_certificate_not_after(const struct tls *tls)

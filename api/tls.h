@@ -36,6 +36,8 @@ enum err tls_verify_peer(const struct tls *tls, gnutls_session_t session, int64_
 	struct peer *peer, struct refusal *why);
 
 int64_t tls_certificate_not_after(const struct tls *tls);
+/* Of the client CA that ends first. */
+int64_t tls_ca_not_after(const struct tls *tls);
 /* The earliest nextUpdate of its CRLs; INT64_MAX without CRLs. From then on nobody is let in. */
 int64_t tls_crl_next_update(const struct tls *tls);
 

@@ -329,6 +329,12 @@ class Answers(Case):
         self.assertIn('dcsign_token_sign_seconds_sum{token="main"} 1.500000\n', page)
         self.assertIn('dcsign_token_sign_seconds_count{token="main"} 3\n', page)
         self.assertRegex(page, r'(?m)^dcsign_request_duration_seconds_bucket\{le="\+Inf"\} [1-9]')
+        # the CA and the server's certificate of this test end in 14 days or sooner, those of keys later
+        soon = {(a["certificate"], a["within_days"]) for a in body["alarms"]}
+        self.assertTrue(soon, body)
+        for kind, days in soon:
+            self.assertRegex(page, 'dcsign_certificate_ends_soon\\{certificate="%s",of="[^"]+",within_days="%d"\\} 1' % (kind, days))
+            self.assertRegex(self.service.log(), 'a certificate ends soon.*certificate=%s .*within_days=%d' % (kind, days))
         for line in page.splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|[a-z_]+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$')
         connection.close()
