@@ -2,8 +2,8 @@
 check_PROGRAMS += tests/api_parent
 tests_api_parent_SOURCES = tests/api_parent.c
 tests_api_parent_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
-E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_idempotency.sh
-EXTRA_DIST += tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_idempotency.sh
+E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
+EXTRA_DIST += tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
 
 api_checks = tests/check_pem tests/check_request tests/check_framing tests/check_limits \
 	tests/check_peer tests/check_signer tests/check_reply tests/check_routes
