@@ -401,19 +401,31 @@ static const struct field hold[] = {STRING(msg_hold, request, is_id), STRING(msg
 static const struct field hold_answer[] = {REFUSAL(msg_hold_answer), NUMBER(msg_hold_answer, live),
 	NUMBER(msg_hold_answer, latest_expiry), FIELDS_END};
 
-static const struct field read_question[] = {RANGE(msg_read, kind, READ_LIVE, READ_HOLDS),
+static const struct field read_question[] = {RANGE(msg_read, kind, READ_LIVE, READ_RECORDS),
 	STRING(msg_read, key, is_name_or_empty), STRING(msg_read, client, is_name_or_empty),
-	FIELDS_END};
+	STRING(msg_read, id, is_id_or_empty), STRING(msg_read, chain, is_visible),
+	NUMBER(msg_read, live_at), NUMBER(msg_read, after), RANGE(msg_read, limit, 0, READ_PAGE),
+	NUMBER(msg_read, from), NUMBER(msg_read, to), NUMBER(msg_read, offset), FIELDS_END};
 static const struct field chain_head[] = {STRING(msg_head_of_chain, chain, is_visible),
 	NUMBER(msg_head_of_chain, size), NUMBER(msg_head_of_chain, last_time),
 	DIGEST(msg_head_of_chain, root), FIELDS_END};
 static const struct field held[] = {STRING(msg_held, key, is_name_or_empty),
 	STRING(msg_held, client, is_name_or_empty), STRING(msg_held, reason, is_utf8), FIELDS_END};
+static const struct field released[] = {STRING(msg_released, chain, is_visible),
+	NUMBER(msg_released, idx), DIGEST(msg_released, leaf_hash),
+	BYTES(msg_released, authorised, 1, MSG_MAX, NULL),
+	BYTES(msg_released, issued, 1, MSG_MAX, NULL), FIELDS_END};
+static const struct field hash[] = {DIGEST(msg_hash, octets), FIELDS_END};
 static const struct field read_answer[] = {CODE(msg_read_answer, err),
-	RANGE(msg_read_answer, kind, READ_LIVE, READ_HOLDS), NUMBER(msg_read_answer, live),
+	RANGE(msg_read_answer, kind, READ_LIVE, READ_RECORDS), NUMBER(msg_read_answer, live),
 	NUMBER(msg_read_answer, latest_expiry), NUMBER(msg_read_answer, octets),
 	ITEMS(msg_read_answer, head, count, 0, 64, chain_head),
-	ITEMS(msg_read_answer, held, held_count, 0, READ_HELD, held), FIELDS_END};
+	ITEMS(msg_read_answer, held, held_count, 0, READ_HELD, held),
+	ITEMS(msg_read_answer, released, released_count, 0, READ_PAGE, released),
+	NUMBER(msg_read_answer, next), NUMBER(msg_read_answer, next_offset),
+	BYTES(msg_read_answer, text, 0, MSG_MAX, NULL),
+	STRING(msg_read_answer, verifier_key, is_utf8), NUMBER(msg_read_answer, to),
+	ITEMS(msg_read_answer, proof, proof_count, 0, READ_PROOF_MAX, hash), FIELDS_END};
 
 static const struct field state[] = {NUMBER(msg_state, from), FIELDS_END};
 static const struct field state_key[] = {STRING(msg_state_key, name, is_name),

@@ -227,13 +227,47 @@ struct msg_hold_answer {
 void msg_hold_answer_write(struct buf *out, const struct msg_hold_answer *m);
 enum err msg_hold_answer_read(struct msg_hold_answer *m, struct reader *r);
 
-/* READ: api -> ledger. */
-enum msg_read_kind { READ_LIVE = 1, READ_HEADS, READ_HOLDS };
-#define READ_HELD 64
+/*
+ * READ: api -> ledger. Each answer is of one moment and bounded; what comes in pages says where the
+ * next one begins. Only durable records are seen.
+ */
+enum msg_read_kind {
+	READ_LIVE = 1,
+	READ_HEADS,
+	READ_HOLDS,
+	READ_CREDENTIALS, /* key, client, live_at, after, limit: released ones, oldest first */
+	READ_CREDENTIAL,  /* id */
+	READ_CHECKPOINT,  /* chain: its signed head; signed now when a record is not covered yet */
+	READ_PROOF,	  /* id: READ_CREDENTIAL, READ_CHECKPOINT and the inclusion proof */
+	READ_CONSISTENCY, /* chain, from, to: sizes, 1 <= from <= to; to 0: the signed head's */
+	READ_RECORDS	  /* chain, from, offset */
+};
+#define READ_PAGE      64   /* credentials in an answer */
+#define READ_SCAN      4096 /* credentials looked at for an answer */
+#define READ_PROOF_MAX 64
+#define READ_HELD      64
 struct msg_read {
 	uint8_t kind;
 	char key[NAME_SIZE], client[NAME_SIZE]; /* READ_LIVE: "" = any; READ_HOLDS: those after the
 						   hold on these; both "": from the first on */
+	char id[ID_SIZE];			/* "" = none */
+	char chain[2 * NAME_SIZE + 8];
+	int64_t live_at; /* out and unexpired then; 0 = any */
+	uint64_t after;	 /* READ_CREDENTIALS: 0, or `next` of the page before */
+	uint16_t limit;	 /* READ_CREDENTIALS: 1..READ_PAGE; 0 = READ_PAGE */
+	uint64_t from, to;
+	uint64_t offset; /* READ_RECORDS: octets of the record `from` that are not wanted again */
+};
+/* A credential that was released. */
+struct msg_released {
+	char chain[2 * NAME_SIZE + 8];
+	uint64_t idx; /* of the ISSUED record */
+	uint8_t leaf_hash[SHA256_SIZE];
+	struct octets authorised,
+		issued; /* records as record_encode gives them, with chain and idx */
+};
+struct msg_hash {
+	uint8_t octets[SHA256_SIZE];
 };
 struct msg_held {
 	char key[NAME_SIZE], client[NAME_SIZE]; /* "" = any */
@@ -246,7 +280,8 @@ struct msg_head_of_chain {
 	uint8_t root[SHA256_SIZE];
 };
 struct msg_read_answer {
-	enum err err;
+	enum err err; /* ERR_NOT_FOUND: no such chain, credential, size or index;
+			 ERR_LEDGER_UNAVAILABLE: nothing can be signed now */
 	uint8_t kind;
 	uint64_t live;	       /* READ_LIVE: unexpired DCs now */
 	int64_t latest_expiry; /* READ_LIVE: 0 = none */
@@ -255,6 +290,18 @@ struct msg_read_answer {
 	struct msg_head_of_chain head[64];
 	uint16_t held_count; /* READ_HOLDS: READ_HELD of them means that there may be more */
 	struct msg_held held[READ_HELD];
+	uint16_t released_count; /* READ_CREDENTIALS, READ_CREDENTIAL, READ_PROOF */
+	struct msg_released released[READ_PAGE];
+	uint64_t next;	      /* READ_CREDENTIALS: `after` of the next page, 0 = that was all (an
+				 empty page is not the end); READ_RECORDS: `from` */
+	uint64_t next_offset; /* READ_RECORDS: `offset` */
+	/* READ_CHECKPOINT, READ_PROOF, READ_CONSISTENCY: the note, of size `to`. READ_RECORDS:
+	 * octets of a stream of records, a line each, cut anywhere; none: the end. */
+	struct octets text;
+	char verifier_key[512]; /* READ_CHECKPOINT: C2SP signed-note, for people */
+	uint64_t to;
+	uint16_t proof_count;
+	struct msg_hash proof[READ_PROOF_MAX];
 };
 void msg_read_write(struct buf *out, const struct msg_read *m);
 enum err msg_read_read(struct msg_read *m, struct reader *r);

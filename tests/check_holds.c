@@ -47,7 +47,7 @@ static struct msg_read_answer *holds_read(void)
 	static struct msg_read_answer answer;
 	struct msg_read m = {.kind = READ_HOLDS};
 
-	ck_assert_int_eq(answer_read(&b.ledger, &m, b.now, &answer), ERR_OK);
+	ck_assert_int_eq(answer_read(&b.ledger, &m, b.now, b.ms, &b.text, &answer), ERR_OK);
 	return &answer;
 }
 

@@ -160,6 +160,14 @@ static void fill_read(struct msg_read *m)
 	m->kind = READ_LIVE;
 	strcpy(m->key, "www");
 	strcpy(m->client, "edge-fra");
+	memset(m->id, 'b', ID_SIZE - 1);
+	strcpy(m->chain, "sign1/main");
+	m->live_at = 1800000000;
+	m->after = 7;
+	m->limit = READ_PAGE;
+	m->from = 1;
+	m->to = 2;
+	m->offset = 3;
 }
 
 static void fill_read_answer(struct msg_read_answer *m)
@@ -169,8 +177,8 @@ static void fill_read_answer(struct msg_read_answer *m)
 	m->live = 1;
 	m->latest_expiry = 2;
 	m->octets = 3;
-	m->count = 64;
-	for (unsigned i = 0; i < 64; i++) {
+	m->count = 8;
+	for (unsigned i = 0; i < 8; i++) {
 		strcpy(m->head[i].chain, "sign1/main");
 		m->head[i].size = i;
 		m->head[i].last_time = 5;
@@ -182,6 +190,19 @@ static void fill_read_answer(struct msg_read_answer *m)
 		strcpy(m->held[i].client, "edge-fra");
 		strcpy(m->held[i].reason, "ticket 1007");
 	}
+	m->released_count = 1;
+	strcpy(m->released[0].chain, "sign1/main");
+	m->released[0].idx = 4;
+	memset(m->released[0].leaf_hash, 5, SHA256_SIZE);
+	m->released[0].authorised = OCTETS("authorised");
+	m->released[0].issued = OCTETS("issued");
+	m->next = 6;
+	m->next_offset = 7;
+	m->text = OCTETS("note");
+	strcpy(m->verifier_key, "a+b+c");
+	m->to = 8;
+	m->proof_count = 2;
+	memset(m->proof[1].octets, 9, SHA256_SIZE);
 }
 
 static void fill_state(struct msg_state *m)

@@ -4,8 +4,9 @@
 
 #include "commit.h"
 
-/* Errors as in store.h. */
-enum err answer_read(
-	struct ledger *l, const struct msg_read *m, int64_t now, struct msg_read_answer *a);
+/* What is not there is an answer, too: a->err. Borrows from *text, whose limit it sets. Errors as
+ * in store.h and of commit_group. */
+enum err answer_read(struct ledger *l, const struct msg_read *m, int64_t now, int64_t ms,
+	struct buf *text, struct msg_read_answer *a);
 
 #endif

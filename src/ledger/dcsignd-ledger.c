@@ -234,15 +234,17 @@ static void hsm_hello(
 
 static enum err api_read(struct server *s, struct reader *body, struct buf *out)
 {
-	struct msg_read_answer a;
+	static struct msg_read_answer a;
 	struct msg_read m;
 
 	if (msg_read_read(&m, body))
 		broken("api: READ");
 
-	enum err e = answer_read(&s->ledger, &m, wall(), &a);
+	struct buf text = BUF_INIT(0);
+	enum err e = answer_read(&s->ledger, &m, wall(), monotonic_ms(), &text, &a);
 
 	msg_read_answer_write(out, &a);
+	buf_free(&text);
 	return e;
 }
 

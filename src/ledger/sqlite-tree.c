@@ -84,6 +84,37 @@ enum err sqlite_credential_get(struct store *s, const char *id, struct store_cre
 	return e;
 }
 
+static enum err number_read(sqlite3_stmt *st, int64_t *out)
+{
+	*out = sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	return ERR_OK;
+}
+
+/* Numbers have no gap, and times rise with them but for the steps of a clock. */
+enum err sqlite_credential_since(struct store *s, int64_t time, int64_t *number)
+{
+	int64_t low = 0, high = 0, at = 0;
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_CREDENTIAL_LAST, "");
+
+	if (!e)
+		e = number_read(st, &high);
+	while (!e && low < high) {
+		int64_t middle = low + (high - low + 1) / 2;
+
+		e = sqlite_row(s, &st, S_CREDENTIAL_TIME, "i", middle);
+		if (!e)
+			e = number_read(st, &at);
+		if (at < time)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	*number = low;
+	return e == ERR_NOT_FOUND ? ERR_FORMAT : e;
+}
+
 enum err sqlite_credential_walk(
 	struct store *s, int64_t after, store_credential_row *row, void *arg)
 {

@@ -424,5 +424,6 @@ const struct store_engine store_sqlite = {
 	.checkpoint_get = sqlite_checkpoint_get,
 	.credential_put = sqlite_credential_put,
 	.credential_get = sqlite_credential_get,
+	.credential_since = sqlite_credential_since,
 	.credential_walk = sqlite_credential_walk,
 };

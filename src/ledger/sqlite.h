@@ -58,6 +58,8 @@
 		     "(client = '' OR client = ?2) LIMIT 1")                                       \
 	X(HOLD_AFTER, "SELECT key, client, reason FROM holds WHERE (key, client) > (?1, ?2) "      \
 		      "ORDER BY key, client LIMIT 1")                                              \
+	X(CREDENTIAL_LAST, "SELECT coalesce(max(number), 0) FROM credentials")                     \
+	X(CREDENTIAL_TIME, "SELECT time FROM credentials WHERE number = ?1")                       \
 	X(RECORD_CHAIN, "SELECT chain FROM records WHERE chain > ?1 ORDER BY chain LIMIT 1")       \
 	X(LEAF_GET, "SELECT leaf_hash FROM records WHERE chain = ?1 AND idx = ?2")                 \
 	X(NODE_PUT, "INSERT INTO nodes VALUES (?1, ?2, ?3, ?4)")                                   \
@@ -119,6 +121,7 @@ enum err sqlite_checkpoint_put(struct store *s, const char *chain, const void *n
 enum err sqlite_checkpoint_get(struct store *s, const char *chain, struct buf *note);
 enum err sqlite_credential_put(struct store *s, const struct store_credential *c);
 enum err sqlite_credential_get(struct store *s, const char *id, struct store_credential *out);
+enum err sqlite_credential_since(struct store *s, int64_t time, int64_t *number);
 enum err sqlite_credential_walk(
 	struct store *s, int64_t after, store_credential_row *row, void *arg);
 /* sqlite-copy.c: the folder of a private copy, and what is in it. */

@@ -335,7 +335,7 @@ enum err state_hold(struct store *s, const struct record *r)
 	return s->engine->hold_put(s, n.key, n.client, reason);
 }
 
-static enum err replay_one(
+enum err state_record(
 	struct store *s, const char *chain, int64_t idx, struct buf *out, uint8_t leaf[SHA256_SIZE])
 {
 	struct buf json = BUF_INIT(RECORD_MAX), text = BUF_INIT(RECORD_MAX);
@@ -354,7 +354,7 @@ static enum err replay_one(
 enum err state_replay(struct store *s, const struct store_idempotency *i, struct buf *authorised,
 	struct buf *issued, uint8_t leaf[SHA256_SIZE])
 {
-	enum err e = replay_one(s, i->chain, i->authorised, authorised, leaf);
+	enum err e = state_record(s, i->chain, i->authorised, authorised, leaf);
 
-	return e ? e : replay_one(s, i->chain, i->issued, issued, leaf);
+	return e ? e : state_record(s, i->chain, i->issued, issued, leaf);
 }

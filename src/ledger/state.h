@@ -50,6 +50,10 @@ enum err state_close(struct store *s, const struct record *r, const char *chain)
 /* HELD and RELEASED. */
 enum err state_hold(struct store *s, const struct record *r);
 
+/* A record, as record_encode gives it with chain and idx, and its leaf hash. Appends. */
+enum err state_record(struct store *s, const char *chain, int64_t idx, struct buf *out,
+	uint8_t leaf[SHA256_SIZE]);
+
 /* The two records of a released credential, with chain and idx, as record_encode gives them, and
  * the second one's leaf hash. Appends. */
 enum err state_replay(struct store *s, const struct store_idempotency *i, struct buf *authorised,

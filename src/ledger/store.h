@@ -169,6 +169,8 @@ struct store_engine {
 
 	enum err (*credential_put)(struct store *s, const struct store_credential *c);
 	enum err (*credential_get)(struct store *s, const char *id, struct store_credential *out);
+	/* *number: of one before the first that was released at this time or later; 0: all were. */
+	enum err (*credential_since)(struct store *s, int64_t time, int64_t *number);
 	/* Those after this number, in order. */
 	enum err (*credential_walk)(
 		struct store *s, int64_t after, store_credential_row *row, void *arg);
