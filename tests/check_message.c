@@ -343,7 +343,7 @@ END_TEST
 /* Of members without pointers the whole structure comes back. */
 START_TEST(same_members)
 {
-	static const size_t plain[] = {0, 1, 2, 3, 8, 9, 10, 11};
+	static const size_t plain[] = {0, 1, 2, 3, 8, 10, 11, 13};
 
 	for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
 		const struct sample *s = &samples[plain[i]];
