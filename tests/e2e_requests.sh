@@ -10,6 +10,13 @@ CONF_EXTRA='client fourth {
 	may = { issue }
 	keys = { www }
 	max_live = 3
+}
+client here {
+	match { peer_uid = '"$(id -u)"' }
+	may = { issue }
+	keys = { www }
+}
+listen "unix:'"$WORK"'/api.sock" {
 }'
 service_start
 export WORK URL
@@ -52,6 +59,14 @@ for n in $(seq 256); do
 		openssl pkey -pubout -outform DER | base64 -w0
 	echo
 done >"$WORK/out/many"
+
+note "a process of this machine, known by its uid"
+spki=$(dc_key P-256 "$WORK/out/here")
+status=$(curl -s --max-time 20 --unix-socket "$WORK/api.sock" -o "$WORK/out/body" -w '%{http_code}' \
+	-H 'Content-Type: application/json' -d "{\"public_key\":\"$spki\"}" http://x/v1/keys/www/credentials)
+[ "$status" = 201 ] || fail "over the Unix socket: $status $(cat "$WORK/out/body")"
+curl -s --unix-socket "$WORK/api.sock" -o "$WORK/out/body" http://x/v1/whoami
+[ "$(member client) $(member peer) $(member certificate)" = 'here unix None' ] || fail "$(cat "$WORK/out/body")"
 
 note "batches"
 PYTHONPATH=$WORK /usr/bin/python3 - <<'END' || exit 1
@@ -174,5 +189,7 @@ if released != [sys.argv[2]]:
     sys.exit("FAIL: released under the Idempotency-Key: %s" % released)
 if len(late) != len(fifty) - 1:
     sys.exit("FAIL: %d attempts, %d of them LATE" % (len(fifty), len(late)))
+if not any(r["client"] == "here" and r["peer"] == "unix" for r in authorised):
+    sys.exit("FAIL: nothing authorised over the Unix socket")
 print("-- %d attempts under one Idempotency-Key, 1 released, %d LATE" % (len(fifty), len(late)))
 END
