@@ -281,7 +281,7 @@ credential second { service = main
 EOC
 once 4 "credential=second" two.conf
 [ -e second/key.pem ] || failed "the other credential waits for the locked one"
-"$dcsign" agent -c agent.conf >out 2>&1
+timeout 20 "$dcsign" agent -c agent.conf >out 2>&1
 [ $? -eq 4 ] || failed "the daemon starts without its folder: $(cat out)"
 kill $holder
 wait $holder 2>/dev/null

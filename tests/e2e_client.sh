@@ -109,6 +109,21 @@ run 1 '"code": "lifetime_too_long"' --key refuse --csr mine.csr --json -o new-P-
 run 3 "try again in 7 s" --key busy --csr mine.csr -o new-P-256
 run 4 "internal_error" --key broken --csr mine.csr -o new-P-256
 
+echo "== what to do next"
+# next STATUS CODE TEXT: a refusal with this code says what to do
+next()
+{
+	local exit=1
+	[ "$1" -lt 500 ] || exit=3
+	echo "{\"problem\": $1, \"code\": \"$2\"}" >control
+	run $exit "as the test asks; $3" --csr mine.csr -o new-P-256
+}
+next 403 unknown_client "the service's operator has to add this client certificate"
+next 409 held "this was stopped on purpose"
+next 422 proof_required "use --new-key or --csr"
+next 504 outcome_unknown "try again with the same Idempotency-Key"
+rm control
+
 echo "== what is not believed"
 run 4 "not for the public key" --key other-key --new-key P-256 -o new-P-256
 run 4 "not the certificate key's" --key bad-signature --csr mine.csr -o new-P-256

@@ -162,6 +162,30 @@ static void member(char *text, size_t size, const json_t *o, const char *name)
 	snprintf(text, size, "%s", s ? s : "");
 }
 
+/* What to do next, where the service can't know it or has no place for it. */
+static const char *next_step(const char *code)
+{
+	static const struct {
+		const char *code, *step;
+	} steps[] = {
+		{"unknown_client", "the service's operator has to add this client certificate"},
+		{"missing_right", "the service's operator gives rights, per client"},
+		{"no_such_key",
+			"ask the service's operator for the key's name and the right to it"},
+		{"held", "this was stopped on purpose: ask who did it and why, then try again"},
+		{"proof_required", "use --new-key or --csr instead of --public-key"},
+		{"quota_exceeded", "wait until credentials expire, or ask for fewer"},
+		{"outcome_unknown", "try again with the same Idempotency-Key: no second credential "
+				    "is released"},
+		{"clock_untrusted", "the service's operator has to look at its clock"},
+	};
+	size_t i;
+	for (i = 0; i < sizeof steps / sizeof steps[0]; i++)
+		if (strcmp(steps[i].code, code) == 0)
+			return steps[i].step;
+	return NULL;
+}
+
 int service_problem(const struct service_answer *a, struct service_problem *p)
 {
 	json_t *o = json_loadb((const char *)a->body.octets, a->body.len, 0, NULL);
@@ -178,13 +202,16 @@ int service_problem(const struct service_answer *a, struct service_problem *p)
 		return TOOL_UNEXPECTED;
 	}
 	member(p->field, sizeof p->field, o, "field");
-	member(p->detail, sizeof p->detail - 64, o, "detail");
+	member(p->detail, 300, o, "detail");
 	if (!*p->detail)
-		member(p->detail, sizeof p->detail - 64, o, "title");
+		member(p->detail, 300, o, "title");
 	len = strlen(p->detail);
 	if (a->retry_after > 0)
 		snprintf(p->detail + len, sizeof p->detail - len, "; try again in %ld s",
 			a->retry_after);
+	len = strlen(p->detail);
+	if (next_step(p->code))
+		snprintf(p->detail + len, sizeof p->detail - len, "; %s", next_step(p->code));
 	json_decref(o);
 	return a->status == 500			      ? TOOL_UNEXPECTED
 	       : a->status == 503 || a->status == 504 ? TOOL_UNREACHABLE

@@ -11,7 +11,7 @@ SHA-256 of its public key to DIR/released.
 
 DIR/control may hold a JSON object: "skew": seconds by which the clock of this service is ahead;
 "certificate": a number, each stands for another delegation certificate; "problem": a status, which
-every call gets; "drop": true, and calls get no answer; "lose": true, and credentials are issued but
+every call gets, with "code"; "drop": true, and calls get no answer; "lose": true, and credentials are issued but
 the answer is lost.
 """
 
@@ -189,7 +189,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if control.get("drop"):
             self.close_connection = True
         elif "problem" in control:
-            self.problem(control["problem"], "test_problem", "", "as the test asks")
+            code = control.get("code", "test_problem")
+            self.problem(control["problem"], code, "", "as the test asks")
         return "drop" in control or "problem" in control
 
     def do_GET(self):
