@@ -1,7 +1,7 @@
 #!/bin/bash
 # SIGHUP a hundred times under load, valid and invalid, a client added and removed each time; then a
-# new TLS certificate, then a changed token section: no request fails that should not, no process is
-# replaced but the hsm's at the end, and a removed client is refused.
+# new TLS certificate: no request fails that should not, no process is replaced, and a removed client
+# is refused.
 . "$(dirname "$0")/lib.sh"
 e2e_begin
 token_and_pki

@@ -6,7 +6,7 @@
 
 static bool names(const struct octets *o, const char *name)
 {
-	return o->len == strlen(name) && memcmp(o->at, name, o->len) == 0;
+	return o->len == strlen(name) && (o->len == 0 || memcmp(o->at, name, o->len) == 0);
 }
 
 void inforce_free(struct inforce *list)
