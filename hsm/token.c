@@ -69,6 +69,8 @@ const struct token_facts *token_facts(const struct token *t)
 
 static enum err module_load(struct token *t, const struct token_spec *spec, struct refusal *why)
 {
+	CK_C_INITIALIZE_ARGS args = {
+		.flags = CKF_OS_LOCKING_OK, .pReserved = (void *)(uintptr_t)spec->module_args};
 	CK_C_GetFunctionList list;
 	CK_RV rv;
 
@@ -91,6 +93,11 @@ static enum err module_load(struct token *t, const struct token_spec *spec, stru
 		t->ctx = NULL;
 		return refuse(why, ERR_TOKEN, "module", "%s can't be initialised", spec->module);
 	}
+	/* p11-kit's client gives each caller a function list, and a state, of its own. */
+	rv = t->p11->C_Initialize(&args);
+	t->own_state = rv == CKR_OK;
+	if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED)
+		return token_refuse(why, "C_Initialize", rv);
 	if (PKCS11_enumerate_slots(t->ctx, &t->slots, &t->slot_count) != 0)
 		return refuse(why, ERR_TOKEN, "module", "%s lists no slots", spec->module);
 	return ERR_OK;
@@ -233,6 +240,8 @@ void token_close(struct token *t)
 	free(t->session);
 	if (t->keeper != CK_INVALID_HANDLE)
 		t->p11->C_CloseSession(t->keeper);
+	if (t->own_state)
+		t->p11->C_Finalize(NULL);
 	if (t->slots != NULL)
 		PKCS11_release_all_slots(t->ctx, t->slots, t->slot_count);
 	if (t->ctx != NULL) {

@@ -9,7 +9,7 @@
 #define LOOK_MS	    20
 #define WINDOW_US   50000
 #define WINDOW_MANY 4 /* signatures of each thread in a window */
-#define RESTS	    8
+#define RESTS	    16
 #define RESTS_MOST  128
 #define BETTER	    1.05 /* a wider gate must gain this much */
 #define EQUAL	    0.97 /* a narrower one may lose this much */

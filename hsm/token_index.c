@@ -67,27 +67,39 @@ static bool entry_read(struct token *t, struct entry *e, CK_OBJECT_HANDLE handle
 	return true;
 }
 
-/* Handles of all private keys; the caller frees them. With keeper_lock. */
+/* Handles of all private keys, in one search; the caller frees them. With keeper_lock. */
 static enum err all_keys(
 	struct token *t, CK_OBJECT_HANDLE **out, CK_ULONG *count, struct refusal *why)
 {
 	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
 	CK_ATTRIBUTE template = {CKA_CLASS, &class, sizeof class};
-	CK_ULONG room = 64;
+	CK_ULONG room = 0, got = 1;
+	CK_RV rv = t->p11->C_FindObjectsInit(t->keeper, &template, 1);
 	enum err e = ERR_OK;
 
-	*count = room;
-	for (*out = NULL; e == ERR_OK && *count == room; room *= 2) {
-		free(*out);
-		*out = calloc(2 * room, sizeof **out);
-		if (*out == NULL)
-			return refuse(why, ERR_NOMEM, "", "%s", "");
-		e = objects_find(t, &template, 1, *out, 2 * room, count, why);
-		if (*count < 2 * room)
-			break;
-		*count = 2 * room;
+	*count = 0;
+	*out = NULL;
+	if (rv != CKR_OK)
+		return token_refuse(why, "C_FindObjectsInit", rv);
+	while (e == ERR_OK && rv == CKR_OK && got > 0) {
+		if (*count == room) {
+			CK_OBJECT_HANDLE *more =
+				realloc(*out, (room + 1024) * sizeof(CK_OBJECT_HANDLE));
+
+			if (more == NULL) {
+				e = refuse(why, ERR_NOMEM, "", "%s", "");
+				break;
+			}
+			*out = more;
+			room += 1024;
+		}
+		keeper_touch(t);
+		rv = t->p11->C_FindObjects(t->keeper, *out + *count, room - *count, &got);
+		if (rv == CKR_OK)
+			*count += got;
 	}
-	return e;
+	t->p11->C_FindObjectsFinal(t->keeper);
+	return rv == CKR_OK ? e : token_refuse(why, "C_FindObjects", rv);
 }
 
 enum err token_index_make(struct token *t, struct token_index **out, struct refusal *why)

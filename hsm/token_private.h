@@ -20,6 +20,7 @@ struct token {
 	unsigned slot_count;
 	void *module; /* dlopen of the same file: keeps the code mapped */
 	CK_FUNCTION_LIST *p11;
+	bool own_state; /* p11 was initialised apart from libp11's */
 	CK_SLOT_ID slot_id;
 	CK_TOKEN_INFO info;
 	struct token_facts facts;

@@ -48,7 +48,7 @@ static const struct {
 /* The work done in 2,000 windows of equal length, and where the width is most of the time. */
 START_TEST(climbs)
 {
-	struct climb c = {.rests = 8};
+	struct climb c = {.rests = 16};
 	unsigned width = tokens[_i].most, within = 0;
 	double done = 0;
 
@@ -73,7 +73,7 @@ END_TEST
 /* The token changes while it works: from one that is served by one thread to a distant one. */
 START_TEST(climbs_up_again)
 {
-	struct climb c = {.rests = 8};
+	struct climb c = {.rests = 16};
 	unsigned width = 40;
 
 	for (unsigned n = 0; n < 500; n++)

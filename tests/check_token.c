@@ -95,7 +95,7 @@ START_TEST(finds_its_token_only)
 	open_with(FIXTURE_MODULE, "pkcs11:token=nobody", ERR_TOKEN, 1);
 	ck_assert_ptr_null(token);
 	open_with("/nowhere/module.so", "pkcs11:token=test", ERR_TOKEN, 1);
-	open_with("/usr/lib/x86_64-linux-gnu/libp11-kit.so.0", "pkcs11:token=test", ERR_TOKEN, 1);
+	open_with("/usr/lib/x86_64-linux-gnu/libcrypto.so.3", "pkcs11:token=test", ERR_TOKEN, 1);
 	fixture_run("softhsm2-util --init-token --free --label test --pin 1111 --so-pin 1111 "
 		    ">/dev/null");
 	open_with(FIXTURE_MODULE, "pkcs11:token=test", ERR_TOKEN, 1); /* two of them */

@@ -6,7 +6,7 @@ tests_libhsmhelp_a_SOURCES = tests/hsm_fixture.c tests/hsm_fixture.h \
 HSM_CHECK = tests/libhsmhelp.a $(HSM_LIBS) $(CHECK_LIBS)
 
 hsm_checks = tests/check_hsm tests/check_issue tests/check_pin \
-	tests/check_token tests/check_append tests/check_gate tests/check_guard
+	tests/check_token tests/check_append tests/check_gate tests/check_guard tests/check_rate
 check_PROGRAMS += $(hsm_checks)
 UNIT_TESTS += $(hsm_checks)
 tests_check_hsm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -24,6 +24,9 @@ tests_check_pin_LDADD = $(HSM_CHECK)
 tests_check_token_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_token_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
 tests_check_token_LDADD = $(HSM_CHECK)
+tests_check_rate_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_rate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_rate_LDADD = $(HSM_CHECK)
 tests_check_gate_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_gate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_gate_LDADD = $(HSM_CHECK)
@@ -39,3 +42,12 @@ EXTRA_DIST += tests/e2e_faults.sh tests/e2e_matrix.sh tests/faults/lib.sh \
 tests_check_guard_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_guard_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_guard_LDADD = hsm/libhsm.a $(CHECK_LINK)
+
+# thousands of keys, hundreds of threads
+check_PROGRAMS += tests/scale_token
+tests_scale_token_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(P11KIT_CFLAGS) $(CRYPTO_CFLAGS)
+tests_scale_token_LDADD = tests/libhsmhelp.a $(CHECK_LINK)
+E2E_TESTS += tests/e2e_scale.sh
+LONG_TESTS += tests/e2e_scale.sh
+E2E_TESTS += tests/e2e_pin.sh tests/e2e_modules.sh
+EXTRA_DIST += tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_scale.sh tests/faults/hsm_scale.py

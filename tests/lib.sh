@@ -133,6 +133,7 @@ token_and_pki() {
 
 config_defaults() {
 	CONF_MODULE=$DEMO_MODULE
+	CONF_KEYS=''	    # further keys of the client edge, each after a comma
 	CONF_TOKEN=''	    # further lines of token main
 	CONF_ENVIRONMENT='' # further "NAME=value" of the token, each after a comma
 	CONF_POLICY=''	     # further lines of policy default
@@ -189,7 +190,7 @@ key www384 {
 client edge {
 	match { uri = "spiffe://demo.example/edge" }
 	may = { issue }
-	keys = { www, www384 }
+	keys = { www, www384$CONF_KEYS }
 }
 client auditor {
 	match { uri = "spiffe://demo.example/auditor" }
@@ -226,9 +227,9 @@ service_start() {
 # Waits until every key is ready.
 service_ready() {
 	local n
-	for n in $(seq 300); do
+	for n in $(seq ${service_tries:-300}); do
 		alive "$PID" || return 1
-		[ "$(keys_ready)" = 2 ] && return 0
+		[ "$(keys_ready)" = "${service_keys:-2}" ] && return 0
 		sleep 0.1
 	done
 	return 1

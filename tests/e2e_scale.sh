@@ -1,0 +1,34 @@
+#!/bin/bash
+# A token with many delegation keys, one of them refused: how soon they are served after the process
+# that holds them was lost, what memory they take, and that the rate of signatures is the same.
+# 150 keys; 5,000 with DCSIGN_TESTS=long (make check-long).
+. "$(dirname "$0")/lib.sh"
+. "$TOP_SRCDIR/tests/faults/lib.sh"
+e2e_begin
+count=150
+[ "${DCSIGN_TESTS-}" = long ] && count=5000
+count=${DCSIGN_SCALE:-$count}
+demo_token "$WORK/hsm" demo || fail "softhsm2-util made no token"
+demo_ca "$WORK/pki" ca && demo_leaf "$WORK/pki" ca server "$DEMO_SERVER_EXT" &&
+	demo_client "$WORK/pki" ca edge && demo_client "$WORK/pki" ca auditor || fail "openssl made no PKI"
+make_key www p256
+make_key www384 p384
+mkdir "$WORK/keys"
+"$TOP_BUILDDIR/tests/scale_token" "$WORK/keys" $count "$WORK/hsm/pin" || fail "scale_token"
+OWN=$("$TOP_BUILDDIR/tests/scale_token" - 0 "$WORK/hsm/pin") || fail "scale_token"
+if [ -n "$SEPARATE" ]; then
+	demo_token_close "$WORK/hsm" "${E2E_UIDS[1]}"
+else
+	demo_token_close "$WORK/hsm"
+fi
+LEDGER=sqlite:$WORK/state/ledger.db
+mkdir "$WORK/got"
+SPKI=$(dc_key P-256 "$WORK/out/dc")
+RULES=$WORK/out/rules WITNESS=/dev/null
+sed -i "0,/object=k0001\"/s//object=nowhere\"/" "$WORK/keys/keys.conf"
+CONF_EXTRA=$(cat "$WORK/keys/keys.conf")
+service_keys=$((count + 1))
+service_start
+OWN=$OWN KEYS=$((count + 1)) LIMITS=$(grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && echo no || echo yes) \
+	faults_run hsm_scale.py || fail "see above"
+service_stop
