@@ -264,11 +264,11 @@ END_TEST
 START_TEST(the_stream_is_every_record_cut_anywhere)
 {
 	struct buf all = BUF_INIT(8 << 20), want = BUF_INIT(8 << 20);
-	char *pad = malloc(70001);
+	char *pad = malloc(250001);
 	unsigned cut = 0;
 
-	memset(pad, 'x', 70000);
-	pad[70000] = '\0';
+	memset(pad, 'x', 250000);
+	pad[250000] = '\0';
 	for (int i = 0; i < 4; i++) {
 		struct record r = s[0].refused;
 
