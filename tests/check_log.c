@@ -347,8 +347,8 @@ static const char *const forms[] = {
 	"a\n1\nR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0c=\n\n\xe2\x80\x94 a AAAA\n",
 	"a\n1\nR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0c=\n\n\xe2\x80\x94 a AAAAAAA=",
 	"a\n1\nR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0c=\n\n\xe2\x80\x94 a AAAAAAA=\nx\n",
-	"a\n99999999999999999999\nR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0c=\n\n"
-	"\xe2\x80\x94 a AAAAAAA=\n",
+	("a\n99999999999999999999\nR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0dHR0c=\n\n"
+	 "\xe2\x80\x94 a AAAAAAA=\n"),
 };
 
 START_TEST(other_forms_are_refused)
