@@ -239,7 +239,10 @@ def ask(connection, method, target, body=None, **headers):
     fields = {k.replace("_", "-"): v for k, v in headers.items()}
     if body is not None:
         fields.setdefault("Content-Type", "application/json")
-    connection.request(method, target, body, fields)
+    try:
+        connection.request(method, target, body, fields)
+    except (ConnectionError, ssl.SSLEOFError):
+        pass  # refused by its head alone, and answered before the body was sent
     response = connection.getresponse()
     octets = response.read()
     if "json" in (response.getheader("Content-Type") or ""):

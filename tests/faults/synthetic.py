@@ -278,7 +278,11 @@ CREATE TABLE counts (kind TEXT, name TEXT, live INTEGER, PRIMARY KEY (kind, name
 CREATE TABLE idempotency (client TEXT, key TEXT, name TEXT, request_sha256 BLOB, time INTEGER, id TEXT, chain TEXT,
     authorised INTEGER, issued INTEGER, PRIMARY KEY (client, key, name));
 CREATE TABLE holds (key TEXT, client TEXT, reason TEXT, PRIMARY KEY (key, client));
-PRAGMA user_version = 1;
+CREATE TABLE nodes (chain TEXT, level INTEGER, idx INTEGER, hash BLOB, PRIMARY KEY (chain, level, idx));
+CREATE TABLE checkpoints (chain TEXT PRIMARY KEY, note TEXT);
+CREATE TABLE credentials (number INTEGER PRIMARY KEY, id TEXT, chain TEXT, authorised INTEGER, issued INTEGER,
+    key TEXT, client TEXT, expiry INTEGER, time INTEGER);
+PRAGMA user_version = 2;
 """
 
 
@@ -304,6 +308,10 @@ def write_sqlite(path, ledger):
             leaves += [bytes(32)] * (head.size - len(leaves))
             values = (chain, head.size, edge(leaves[: head.size]), head.root, NOW)
             db.execute("INSERT INTO chains VALUES (?,?,?,?,?)", values)
+            for level in range(4, head.size.bit_length(), 4):
+                for n in range(head.size >> level):
+                    root = tree_root(leaves[n << level : (n + 1) << level])
+                    db.execute("INSERT INTO nodes VALUES (?,?,?,?)", (chain, level, n, root))
         db.commit()
     except sqlite3.IntegrityError as e:
         raise ValueError(str(e)) from e
