@@ -142,10 +142,16 @@ def rude_module(s):
 
 @scenario
 def leaks(s):
+    """The probe sees a process that has grown too large, and it is replaced."""
+    pid = s.child()
     s.rules("C_Sign leak=20480 count=40")
     results = s.load(4, 15)
     check(set(statuses(results)) <= {201, 503, 504}, f"{statuses(results)}")
     s.rules()
+    deadline = time.monotonic() + 20
+    while s.child() == pid and time.monotonic() < deadline:
+        time.sleep(0.05)
+    check(s.child() != pid, "the process was not replaced")
     return f"800 MB: {statuses(results)}, {s.healthy():.2f} s"
 
 

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 
 TEXT, HEX, ID, BASE64, INT, OBJECT = "text", "SHA-256 in hex", "id", "base64", "integer", "object"
 KINDS = {
-    "algorithm": TEXT, "attempt": INT, "boot_id": TEXT, "boottime": INT, "cert_not_before": INT,
+    "algorithm": TEXT, "attempt": INT, "boot_id": TEXT, "boottime": INT, "by": TEXT,
+    "cert_not_before": INT,
     "certificate_sha256": HEX, "certificates": BASE64, "chain": TEXT, "client": TEXT,
     "client_serial": TEXT, "client_sha256": HEX, "config": OBJECT, "count": INT, "dc": BASE64,
     "dc_sha256": HEX, "detail": TEXT, "drift_ms": INT, "expiry": INT, "field": TEXT,
     "generation": HEX, "id": ID, "idempotency": TEXT, "idx": INT, "key": TEXT,
     "latest_expiry": INT, "lifetime_asked": INT, "lifetime_granted": INT, "live": INT,
     "node": TEXT, "note": TEXT, "now": INT, "peer": TEXT, "policy": TEXT, "possession": TEXT,
-    "previous": TEXT, "reason": TEXT, "reference": TEXT, "request": TEXT, "request_sha256": HEX,
+    "previous": TEXT, "public_key": TEXT, "reason": TEXT, "reference": TEXT, "request": TEXT, "request_sha256": HEX,
     "retry_of": ID, "role": TEXT, "root": HEX, "shared": INT, "signature_algorithm": TEXT,
     "single_user": INT, "size": INT, "spki": BASE64, "spki_sha256": HEX, "tbs_sha256": HEX,
     "time": INT, "token": TEXT, "type": TEXT, "valid_time": INT, "version": TEXT, "weak": TEXT,
@@ -51,7 +52,7 @@ MUST = {
     "HELD": {"reason"},
     "RELEASED": {"reason"},
     "CLOCK": {"drift_ms"},
-    "CHECKPOINT": {"note"},
+    "CHECKPOINT": {"note", "public_key", "root", "size"},
     "SUCCEEDED": {"previous", "reason", "root", "size"},
 }  # fmt: skip
 
