@@ -79,6 +79,7 @@ sleep 1.5
 issued 'one step of 1.9 s'
 step +3.8
 refused 'two steps of 1.9 s'
+keys 0 50 'two steps of 1.9 s'
 keys 2 100 'a small step, steady'
 issued 'a small step, steady'
 kill_hsm
@@ -87,6 +88,7 @@ issued 'after it'
 # every time it is accepted; in sum not more than 5 min
 step +250
 refused '250 s'
+keys 0 50 '250 s'
 keys 2 100 '250 s'
 step +310
 refused '310 s in sum'
