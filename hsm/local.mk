@@ -16,11 +16,14 @@ hsm_libhsm_a_SOURCES = \
 	hsm/guard.c hsm/guard.h \
 	hsm/clock.c hsm/clock.h \
 	hsm/deadline.c hsm/deadline.h \
-	hsm/append.c hsm/append.h \
+	hsm/append.c hsm/append.h hsm/append_private.h \
+	hsm/append_channel.c \
 	hsm/sign.c hsm/sign.h \
 	hsm/keyring.c hsm/keyring.h hsm/keyring_private.h \
 	hsm/keyring_test.c \
-	hsm/keyring_prove.c \
+	hsm/keyring_prove.c hsm/keyring_pass.h \
+	hsm/keyring_prover.c \
+	hsm/keyring_look.c \
 	hsm/decide.c hsm/credential.h \
 	hsm/evidence.c \
 	hsm/batch.c \
@@ -33,7 +36,8 @@ HSM_LIBS = hsm/libhsm.a hsm/libtoken.a hsm/libcounters.a src/libdcsign.a $(P11_L
 
 pkglibexec_PROGRAMS += hsm/dcsignd-hsm
 hsm_dcsignd_hsm_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
-hsm_dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c hsm/service.c hsm/service.h
+hsm_dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c hsm/service.c hsm/service.h \
+	hsm/service_messages.c hsm/service_private.h
 hsm_dcsignd_hsm_LDADD = $(HSM_LIBS) -lpthread
 
 pkglibexec_PROGRAMS += hsm/dcsign-keys
