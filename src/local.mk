@@ -3,7 +3,7 @@ noinst_LIBRARIES += src/libdcsign.a
 src_libdcsign_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 src_libdcsign_a_SOURCES = \
 	src/err.c src/err.h \
-	src/buf.c src/buf.h \
+	src/buf.c src/buf_text.c src/buf.h \
 	src/log.c src/log.h \
 	src/digest.c src/digest.h \
 	src/scheme.c src/scheme.h \
@@ -13,9 +13,9 @@ src_libdcsign_a_SOURCES = \
 	src/certificate.c src/certificate_rules.c src/certificate.h \
 	src/policy.c src/policy.h \
 	src/compat.c src/compat.h \
-	src/message.c src/message.h \
+	src/message.c src/message_fields.c src/message_fields.h src/message.h \
 	src/json.c src/json.h \
-	src/record.c src/record.h \
+	src/record.c src/record_members.c src/record_members.h src/record_json.c src/record.h \
 	src/merkle.c src/merkle_proof.c src/merkle.h \
 	src/checkpoint.c src/checkpoint.h \
 	src/config.c src/config.h src/config_codec.c src/config_json.c \
