@@ -1,0 +1,24 @@
+/* What the files of reply share: how an answer is begun, and members of its JSON. */
+#ifndef DCSIGN_REPLY_PRIVATE_H
+#define DCSIGN_REPLY_PRIVATE_H
+
+#include <jansson.h>
+
+#include "reply.h"
+
+#define JSON_TYPE "application/json"
+
+/* An answer that is begun again forgets what it said before. */
+void reply_begin(struct reply *r, unsigned status, const char *content_type);
+/* Adds a member only when there is something to say. */
+void reply_set_text(json_t *object, const char *name, const char *text);
+void reply_set_hex(json_t *o, const char *name, const uint8_t digest[SHA256_SIZE]);
+void reply_set_time(json_t *o, const char *name, int64_t t);
+void reply_set_scheme(json_t *o, const char *name, uint16_t code); /* null: not known */
+
+/* HTTP status and Retry-After (seconds; 0: not said) of a refusal, and what it says in JSON. */
+unsigned reply_status(enum err err);
+uint32_t reply_retry_after(const struct refusal *why, unsigned status);
+json_t *reply_problem_json(const struct refusal *why, unsigned status);
+
+#endif
