@@ -3,7 +3,7 @@ noinst_LIBRARIES += src/ledger/libledger.a
 src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(CRYPTO_CFLAGS)
 src_ledger_libledger_a_SOURCES = \
 	src/ledger/store.c src/ledger/store.h \
-	src/ledger/sqlite.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite.h \
+	src/ledger/sqlite.c src/ledger/sqlite-attempts.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite.h \
 	src/ledger/flood.c src/ledger/flood.h \
 	src/ledger/state.c src/ledger/state.h \
 	src/ledger/tree.c src/ledger/tree.h \
@@ -11,6 +11,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/signer.c src/ledger/signer.h \
 	src/ledger/courier.c src/ledger/courier.h \
 	src/ledger/heads.c src/ledger/heads.h \
+	src/ledger/take.c src/ledger/take.h \
 	src/ledger/commit.c src/ledger/commit.h src/ledger/ledger.c \
 	src/ledger/gather.c src/ledger/gather.h \
 	src/ledger/answers.c src/ledger/answers.h \
@@ -25,7 +26,8 @@ src_ledger_libledger_a_SOURCES = \
 LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS)
 
 pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger src/ledger/dcsign-ledger
-src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c
+src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c \
+	src/ledger/server-parent.c src/ledger/server-peers.c src/ledger/server.h
 src_ledger_dcsignd_ledger_LDADD = $(LEDGER_LIBS)
 src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c
 src_ledger_dcsign_ledger_LDADD = $(LEDGER_LIBS)

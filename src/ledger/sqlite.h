@@ -109,6 +109,21 @@ enum err sqlite_row(
 /* False: what stands there does not fit. */
 bool sqlite_text_column(sqlite3_stmt *st, int column, char *out, size_t size);
 bool sqlite_blob_column(sqlite3_stmt *st, int column, void *out, size_t len);
+/* sqlite-attempts.c: signatures that were, or are about to be, asked for. */
+enum err sqlite_attempt_put(struct store *s, const struct store_attempt *a);
+enum err sqlite_attempt_get(
+	struct store *s, const char *id, int64_t attempt, struct store_attempt *out);
+enum err sqlite_attempt_issue(struct store *s, const char *id, int64_t attempt, int64_t issued);
+enum err sqlite_attempt_drop(struct store *s, const struct store_attempt *a);
+enum err sqlite_attempt_open(
+	struct store *s, const char *chain, int64_t after, struct store_attempt *out);
+enum err sqlite_live_count(
+	struct store *s, const char *key, const char *client, int64_t now, uint64_t *count);
+enum err sqlite_live_latest(struct store *s, const char *key, const char *client, bool open,
+	int64_t now, uint64_t *count, int64_t *latest);
+enum err sqlite_live_shared(struct store *s, const uint8_t spki_sha256[SHA256_SIZE],
+	const char *client, int64_t now, bool *shared);
+enum err sqlite_purge(struct store *store, int64_t expired, int64_t forgotten);
 /* sqlite-tree.c: what proofs and lists are made of. */
 enum err sqlite_leaf_get(
 	struct store *s, const char *chain, uint64_t idx, uint8_t leaf[SHA256_SIZE]);
