@@ -20,6 +20,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/rebuild.c src/ledger/rebuild.h \
 	src/ledger/inforce.c src/ledger/inforce.h \
 	src/ledger/witness.c src/ledger/witness.h \
+	src/ledger/judge.c src/ledger/judge.h \
 	src/ledger/verify.c src/ledger/verify.h \
 	src/ledger/prove.c src/ledger/prove.h \
 	src/ledger/list.c src/ledger/list.h
@@ -29,7 +30,9 @@ pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger src/ledger/dcsign-ledger
 src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c \
 	src/ledger/server-parent.c src/ledger/server-peers.c src/ledger/server.h
 src_ledger_dcsignd_ledger_LDADD = $(LEDGER_LIBS)
-src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c
+src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c \
+	src/ledger/options.c src/ledger/options.h \
+	src/ledger/say.c src/ledger/say.h
 src_ledger_dcsign_ledger_LDADD = $(LEDGER_LIBS)
 
 dist_man8_MANS = src/ledger/dcsign-ledger.8

@@ -1,18 +1,10 @@
 #include "verify.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "attempts.h"
-#include "inforce.h"
-#include "rebuild.h"
+#include "judge.h"
 #include "tree.h"
-
-struct generation {
-	uint8_t sha256[SHA256_SIZE];
-	struct generation *next;
-};
 
 /* One chain while it is read. */
 struct walk {
@@ -20,198 +12,20 @@ struct walk {
 	const struct store_chain *chain;
 	int64_t next;
 	struct merkle tree;
-	struct attempts attempts;
-	struct proved *proved;
-	struct generation *generations;
-	struct buf text, opened, tbs;
-	const char *json; /* the record at hand */
-	size_t len;
-	bool stopped;
+	struct judge judge;
+	struct buf text;
 	struct store *store;
 	struct witness witness;
 	uint8_t root[SHA256_SIZE]; /* before a CHECKPOINT record */
-	struct inforce *holds;
 };
 
-static void wrong(struct walk *w, int64_t idx, const char *what)
+static void wrong(void *arg, int64_t idx, const char *what)
 {
+	struct walk *w = arg;
+
 	w->v->problems++;
 	w->v->problem(w->v->arg, w->chain->chain, idx, what);
 }
-
-/* ---- attempts and outcomes ---- */
-
-static enum err begin(struct walk *w, const struct record *r)
-{
-	const struct attempt *before = attempts_find(&w->attempts, r);
-	char text[128];
-
-	if (before) {
-		snprintf(text, sizeof(text), "its id and attempt were used before, in record %lld",
-			(long long)before->idx);
-		wrong(w, r->idx, text);
-		return ERR_OK;
-	}
-	return attempts_begin(&w->attempts, r, w->json, w->len) ? ERR_OK : ERR_NOMEM;
-}
-
-/* The record that this outcome belongs to, read again; false: there is none that is open. */
-static bool opening(
-	struct walk *w, const struct record *r, struct attempt **at, struct record *opened)
-{
-	bool late = r->type == RECORD_LATE;
-
-	*at = attempts_find(&w->attempts, r);
-	if (!*at) {
-		wrong(w, r->idx, "nothing was authorised under its id and attempt");
-		return false;
-	}
-	if ((*at)->state != ATTEMPT_OPEN && !(late && (*at)->state == ATTEMPT_UNKNOWN)) {
-		wrong(w, r->idx, "its attempt has an outcome already");
-		return false;
-	}
-	buf_reset(&w->opened);
-	return record_parse(opened, &w->opened, (*at)->json, (*at)->len) == ERR_OK;
-}
-
-static enum err take_authorised(struct walk *w, const struct record *r)
-{
-	const struct certificate *c = proved_find(w->proved, r);
-	const struct generation *g = w->generations;
-	const struct inforce *hold = inforce_find(w->holds, r);
-	const char *what = NULL;
-	char text[128];
-
-	if (hold) {
-		snprintf(text, sizeof(text), "was authorised against the hold of record %lld",
-			(long long)hold->idx);
-		wrong(w, r->idx, text);
-	}
-
-	while (g && memcmp(g->sha256, r->generation.at, SHA256_SIZE) != 0)
-		g = g->next;
-	if (!g)
-		wrong(w, r->idx, "no CONFIG record announced its generation");
-	buf_reset(&w->tbs);
-	if (!c)
-		what = "no KEY-PROVED record shows its certificate for its key";
-	else
-		what = rebuild_authorised(r, c, &w->tbs);
-	if (what)
-		wrong(w, r->idx, what);
-	return begin(w, r);
-}
-
-/* ISSUED and LATE. */
-static enum err take_credential(struct walk *w, const struct record *r)
-{
-	struct record authorised;
-	struct attempt *at;
-
-	if (!opening(w, r, &at, &authorised))
-		return ERR_OK;
-
-	const struct certificate *c = proved_find(w->proved, &authorised);
-	const char *what = c ? rebuild_credential(r, &authorised, c) : NULL;
-
-	if (what)
-		wrong(w, r->idx, what);
-	w->v->credentials += r->type == RECORD_ISSUED;
-	attempts_end(&w->attempts, at, ATTEMPT_CLOSED);
-	return ERR_OK;
-}
-
-/* FAILED, UNKNOWN, KEY-REFUSED. */
-static enum err take_end(struct walk *w, const struct record *r)
-{
-	struct record opened;
-	struct attempt *at;
-
-	if (r->id.len && opening(w, r, &at, &opened))
-		attempts_end(&w->attempts, at,
-			r->type == RECORD_UNKNOWN ? ATTEMPT_UNKNOWN : ATTEMPT_CLOSED);
-	return ERR_OK;
-}
-
-static enum err take_proved(struct walk *w, const struct record *r)
-{
-	const char *what = proved_add(&w->proved, r);
-	const struct certificate *c = proved_find(w->proved, r);
-	struct record test;
-	struct attempt *at;
-
-	if (what)
-		wrong(w, r->idx, what);
-	if (!opening(w, r, &at, &test))
-		return ERR_OK;
-	if (memcmp(test.certificate_sha256.at, r->certificate_sha256.at, SHA256_SIZE) != 0)
-		wrong(w, r->idx, "its certificate is not that of its SELF-TEST");
-	else if (c && r->dc.len && (what = rebuild_credential(r, &test, c)))
-		wrong(w, r->idx, what);
-	attempts_end(&w->attempts, at, ATTEMPT_CLOSED);
-	return ERR_OK;
-}
-
-static enum err take_config(struct walk *w, const struct record *r)
-{
-	struct generation *g = calloc(1, sizeof(*g));
-
-	if (!g)
-		return ERR_NOMEM;
-	memcpy(g->sha256, r->generation.at, SHA256_SIZE);
-	g->next = w->generations;
-	w->generations = g;
-	return ERR_OK;
-}
-
-/* START and STOP: nothing may be open here. */
-static enum err take_border(struct walk *w, const struct record *r)
-{
-	for (size_t i = 0; i < w->attempts.size && w->attempts.open; i++) {
-		struct attempt *at = &w->attempts.slot[i];
-		char text[128];
-
-		if (at->state != ATTEMPT_OPEN)
-			continue;
-		snprintf(text, sizeof(text), "it has no outcome, and the %s record %lld follows",
-			record_type_name(r->type), (long long)r->idx);
-		wrong(w, at->idx, text);
-		attempts_end(&w->attempts, at, ATTEMPT_CLOSED);
-	}
-	return ERR_OK;
-}
-
-static enum err take_checkpoint(struct walk *w, const struct record *r)
-{
-	const char *what = witness_record(&w->witness, r, w->root);
-
-	if (what)
-		wrong(w, r->idx, what);
-	return ERR_OK;
-}
-
-/* HELD and RELEASED. */
-static enum err take_hold(struct walk *w, const struct record *r)
-{
-	return inforce_take(&w->holds, r) ? ERR_OK : ERR_NOMEM;
-}
-
-static enum err (*const types[RECORD_TYPES])(struct walk *w, const struct record *r) = {
-	[RECORD_START] = take_border,
-	[RECORD_STOP] = take_border,
-	[RECORD_CONFIG] = take_config,
-	[RECORD_KEY_PROVED] = take_proved,
-	[RECORD_KEY_REFUSED] = take_end,
-	[RECORD_SELF_TEST] = begin,
-	[RECORD_AUTHORISED] = take_authorised,
-	[RECORD_ISSUED] = take_credential,
-	[RECORD_FAILED] = take_end,
-	[RECORD_UNKNOWN] = take_end,
-	[RECORD_LATE] = take_credential,
-	[RECORD_HELD] = take_hold,
-	[RECORD_RELEASED] = take_hold,
-	[RECORD_CHECKPOINT] = take_checkpoint,
-};
 
 /* ---- places and hashes ---- */
 
@@ -271,6 +85,7 @@ static enum err row(
 {
 	struct walk *w = arg;
 	uint8_t hash[SHA256_SIZE];
+	const char *what;
 	struct record r;
 
 	w->v->records++;
@@ -293,10 +108,9 @@ static enum err row(
 		wrong(w, idx, "names another place than its own");
 		return ERR_OK;
 	}
-	w->json = json;
-	w->len = len;
-	w->stopped = r.type == RECORD_STOP || (w->stopped && r.type == RECORD_CHECKPOINT);
-	return types[r.type] ? types[r.type](w, &r) : ERR_OK;
+	if (r.type == RECORD_CHECKPOINT && (what = witness_record(&w->witness, &r, w->root)))
+		wrong(w, idx, what);
+	return judge_take(&w->judge, &r, json, len);
 }
 
 static void head_check(struct walk *w)
@@ -312,27 +126,11 @@ static void head_check(struct walk *w)
 	merkle_root(&w->tree, root);
 	if (memcmp(root, w->chain->root, SHA256_SIZE) != 0)
 		wrong(w, NO_IDX, "its root is not that of its records");
-	if (!w->stopped)
-		w->v->open += w->attempts.open;
+	w->v->open += judge_open(&w->judge);
+	w->v->credentials += w->judge.credentials;
 	w->v->heads += w->witness.count;
 	if (w->witness.count && w->v->head)
 		w->v->head(w->v->arg, &w->witness.newest, w->witness.key);
-}
-
-static void walk_free(struct walk *w)
-{
-	while (w->generations) {
-		struct generation *next = w->generations->next;
-
-		free(w->generations);
-		w->generations = next;
-	}
-	inforce_free(w->holds);
-	proved_free(w->proved);
-	attempts_free(&w->attempts);
-	buf_free(&w->text);
-	buf_free(&w->opened);
-	buf_free(&w->tbs);
 }
 
 static enum err chain_verify(struct verify *v, struct store *s, const struct store_chain *c)
@@ -341,18 +139,18 @@ static enum err chain_verify(struct verify *v, struct store *s, const struct sto
 		.chain = c,
 		.store = s,
 		.witness = {.chain = c->chain, .public_key = v->public_key},
-		.text = BUF_INIT(RECORD_MAX),
-		.opened = BUF_INIT(RECORD_MAX),
-		.tbs = BUF_INIT(DC_TBS_MAX)};
+		.text = BUF_INIT(RECORD_MAX)};
 
 	merkle_init(&w.tree);
+	judge_init(&w.judge, wrong, &w);
 	v->chains++;
 
 	enum err e = s->engine->record_walk(s, c->chain, 0, row, &w);
 
 	if (!e)
 		head_check(&w);
-	walk_free(&w);
+	judge_free(&w.judge);
+	buf_free(&w.text);
 	return e;
 }
 

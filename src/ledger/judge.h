@@ -1,0 +1,32 @@
+/* What the records of one chain say, one after the other: attempts and their outcomes, keys and
+ * their proofs, credentials, holds. Places, hashes and heads are verify.h's. */
+#ifndef DCSIGN_JUDGE_H
+#define DCSIGN_JUDGE_H
+
+#include "attempts.h"
+
+/* what: borrowed during the call */
+typedef void judge_wrong(void *arg, int64_t idx, const char *what);
+
+struct judge {
+	judge_wrong *wrong;
+	void *arg;
+	struct attempts attempts;
+	struct proved *proved;
+	struct generation *generations;
+	struct inforce *holds;
+	struct buf opened, tbs;
+	const char *json; /* the record at hand */
+	size_t len;
+	bool stopped;	      /* nothing but heads followed a STOP */
+	uint64_t credentials; /* ISSUED */
+};
+
+void judge_init(struct judge *j, judge_wrong *say, void *arg);
+void judge_free(struct judge *j);
+/* The next record, and its text. ERR_NOMEM. */
+enum err judge_take(struct judge *j, const struct record *r, const char *json, size_t len);
+/* Attempts that have no outcome, of a chain that was not stopped in order. */
+uint64_t judge_open(const struct judge *j);
+
+#endif

@@ -1,0 +1,124 @@
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+
+#define NOTES_MAX (1 << 20)
+
+static const struct option options[] = {{"ledger", required_argument, NULL, OPT_LEDGER},
+	{"chain", required_argument, NULL, OPT_CHAIN}, {"key", required_argument, NULL, OPT_KEY},
+	{"client", required_argument, NULL, OPT_CLIENT},
+	{"from", required_argument, NULL, OPT_FROM}, {"to", required_argument, NULL, OPT_TO},
+	{"json", no_argument, NULL, OPT_JSON}, {"help", no_argument, NULL, OPT_HELP},
+	{"checkpoint", required_argument, NULL, OPT_CHECKPOINT},
+	{"verifier-key", required_argument, NULL, OPT_VERIFIER_KEY},
+	{"at", required_argument, NULL, OPT_AT}, {"spki-sha256", required_argument, NULL, OPT_SPKI},
+	{"certificate-sha256", required_argument, NULL, OPT_CERTIFICATE},
+	{"csv", no_argument, NULL, OPT_CSV}, {"id", required_argument, NULL, OPT_ID},
+	{NULL, 0, NULL, 0}};
+
+static bool option_take(struct options *o, int option, const char *value)
+{
+	uint8_t digest[SHA256_SIZE];
+	int64_t ignored;
+
+	switch (option) {
+	case OPT_LEDGER:
+		o->url = value;
+		break;
+	case OPT_CHAIN:
+		o->list.chain = value;
+		break;
+	case OPT_KEY:
+		o->list.key = value;
+		break;
+	case OPT_CLIENT:
+		o->list.client = value;
+		break;
+	case OPT_CHECKPOINT:
+		o->checkpoint = value;
+		break;
+	case OPT_VERIFIER_KEY:
+		o->verifier_key = value;
+		return checkpoint_vkey_read(value, strlen(value), NULL, o->public_key) == ERR_OK;
+	case OPT_SPKI:
+		o->list.spki_sha256 = value;
+		return hex_decode(digest, sizeof(digest), value);
+	case OPT_CERTIFICATE:
+		o->list.certificate_sha256 = value;
+		return hex_decode(digest, sizeof(digest), value);
+	case OPT_AT:
+		return time_parse(value, &o->list.live_at);
+	case OPT_CSV:
+		o->list.csv = true;
+		break;
+	case OPT_ID:
+		o->id = value;
+		break;
+	case OPT_JSON:
+		o->list.json = true;
+		break;
+	default:
+		return time_parse(value, option == OPT_FROM ? &o->list.from
+					 : option == OPT_TO ? &o->list.to
+							    : &ignored);
+	}
+	return true;
+}
+
+bool options_files(struct options *o)
+{
+	FILE *file = o->checkpoint ? fopen(o->checkpoint, "re") : NULL;
+	uint8_t octets[4096];
+	size_t n;
+	enum err e;
+
+	o->notes.max = NOTES_MAX;
+	if (!o->checkpoint)
+		return true;
+	if (!file) {
+		fprintf(stderr, "dcsign ledger: %s: %s\n", o->checkpoint, strerror(errno));
+		return false;
+	}
+	while ((n = fread(octets, 1, sizeof(octets), file)) > 0)
+		buf_put(&o->notes, octets, n);
+	fclose(file);
+	e = known_read(&o->known, (const char *)o->notes.octets, o->notes.len);
+	if (e || !o->known || o->notes.err)
+		fprintf(stderr, "dcsign ledger: %s is not a file of signed notes\n", o->checkpoint);
+	return !e && o->known && !o->notes.err;
+}
+
+void options_free(struct options *o)
+{
+	known_free(o->known);
+	buf_free(&o->notes);
+}
+
+enum options_read options_read(struct options *o, int argc, char **argv, uint64_t takes,
+	const char **what, const char **which)
+{
+	int option;
+
+	optind = 2;
+	*which = "";
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == OPT_HELP)
+			return OPTIONS_HELP;
+		*what = "";
+		if (option == '?')
+			return OPTIONS_BAD;
+		*what = argv[1];
+		*which = " does not take this option";
+		if (!(takes & OPTION(option)))
+			return OPTIONS_BAD;
+		*what = optarg;
+		*which = " is not a value of this option";
+		if (!option_take(o, option, optarg))
+			return OPTIONS_BAD;
+	}
+	*what = "what is this: ";
+	*which = argv[optind];
+	return optind < argc ? OPTIONS_BAD : OPTIONS_GOOD;
+}

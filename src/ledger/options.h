@@ -1,0 +1,51 @@
+/* The command line of `dcsign ledger`: one struct for all commands, a bit for each option. */
+#ifndef DCSIGN_OPTIONS_H
+#define DCSIGN_OPTIONS_H
+
+#include "list.h"
+#include "witness.h"
+
+enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_UNEXPECTED = 4 };
+
+struct options {
+	const char *url;
+	struct list list; /* chain, key, client, from, to, json ... */
+	const char *checkpoint, *verifier_key, *id;
+	struct buf notes;    /* what the file `checkpoint` holds */
+	struct known *known; /* the same */
+	uint8_t public_key[CHECKPOINT_KEY];
+};
+
+#define OPTIONS_MANY 65536 /* options' values are above all letters */
+enum {
+	OPT_LEDGER = OPTIONS_MANY,
+	OPT_CHAIN,
+	OPT_KEY,
+	OPT_CLIENT,
+	OPT_FROM,
+	OPT_TO,
+	OPT_JSON,
+	OPT_HELP,
+	OPT_CHECKPOINT,
+	OPT_VERIFIER_KEY,
+	OPT_AT,
+	OPT_SPKI,
+	OPT_CERTIFICATE,
+	OPT_CSV,
+	OPT_ID
+};
+
+#define OPTION(option) (UINT64_C(1) << ((option)-OPTIONS_MANY))
+
+enum options_read { OPTIONS_GOOD, OPTIONS_HELP, OPTIONS_BAD };
+/*
+ * argv[2] and what follows, for a command that takes these options. OPTIONS_BAD: *what and *which
+ * say why ("" when getopt has said it).
+ */
+enum options_read options_read(struct options *o, int argc, char **argv, uint64_t takes,
+	const char **what, const char **which);
+/* The files that options name. False: it has been said why not. */
+bool options_files(struct options *o);
+void options_free(struct options *o);
+
+#endif

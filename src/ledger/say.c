@@ -1,0 +1,93 @@
+#include "say.h"
+
+#include <stdio.h>
+
+#include "json.h"
+
+static void problem_text(void *arg, const char *chain, int64_t idx, const char *what)
+{
+	(void)arg;
+	if (idx == NO_IDX)
+		printf("%s: %s\n", chain, what);
+	else
+		printf("%s, record %lld: %s\n", chain, (long long)idx, what);
+}
+
+static void problem_json(void *arg, const char *chain, int64_t idx, const char *what)
+{
+	struct buf b = BUF_INIT(65536);
+	struct octets name = octets_text(chain), text = octets_text(what);
+
+	(void)arg;
+	buf_text(&b, "{\"chain\":");
+	canon_text(&b, &name);
+	if (idx != NO_IDX)
+		buf_printf(&b, ",\"idx\":%lld", (long long)idx);
+	buf_text(&b, ",\"problem\":");
+	canon_text(&b, &text);
+	printf("%s}\n", buf_cstr(&b));
+	buf_free(&b);
+}
+
+static void head_text(void *arg, const struct checkpoint *c, const uint8_t key[CHECKPOINT_KEY])
+{
+	struct buf vkey = BUF_INIT(CHECKPOINT_MAX);
+
+	(void)arg;
+	checkpoint_vkey_write(&vkey, c->origin, key);
+	printf("%s: newest head over %llu records, verifier key %s\n", c->origin,
+		(unsigned long long)c->size, buf_cstr(&vkey));
+	buf_free(&vkey);
+}
+
+static void head_json(void *arg, const struct checkpoint *c, const uint8_t key[CHECKPOINT_KEY])
+{
+	struct buf vkey = BUF_INIT(CHECKPOINT_MAX), line = BUF_INIT(CHECKPOINT_MAX);
+
+	(void)arg;
+	checkpoint_vkey_write(&vkey, c->origin, key);
+
+	struct octets origin = octets_text(c->origin), text = octets_of(vkey.octets, vkey.len);
+
+	buf_text(&line, "{\"origin\":");
+	canon_text(&line, &origin);
+	buf_printf(&line, ",\"size\":%llu,\"verifier_key\":", (unsigned long long)c->size);
+	canon_text(&line, &text);
+	printf("%s}\n", buf_cstr(&line));
+	buf_free(&vkey);
+	buf_free(&line);
+}
+
+void say_summary(const struct verify *v, bool json)
+{
+	if (json) {
+		printf("{\"chains\":%llu,\"credentials\":%llu,\"heads\":%llu,\"open\":%llu,"
+		       "\"problems\":%llu,\"records\":%llu}\n",
+			(unsigned long long)v->chains, (unsigned long long)v->credentials,
+			(unsigned long long)v->heads, (unsigned long long)v->open,
+			(unsigned long long)v->problems, (unsigned long long)v->records);
+		return;
+	}
+	printf("%llu records in %llu chains, %llu credentials, %llu signed heads: %s\n",
+		(unsigned long long)v->records, (unsigned long long)v->chains,
+		(unsigned long long)v->credentials, (unsigned long long)v->heads,
+		v->problems ? "NOT as they must be" : "all as they must be");
+	if (v->problems)
+		printf("%llu problems\n", (unsigned long long)v->problems);
+	if (v->open)
+		printf("%llu attempts have no outcome yet: the ledger was not stopped in order, "
+		       "its next start closes them\n",
+			(unsigned long long)v->open);
+	if (!v->known)
+		printf("A ledger that was put back to an older state as a whole looks good here; "
+		       "only a signed head kept elsewhere shows that (--checkpoint).\n");
+	if (!v->public_key)
+		printf("Compare the verifier key with the one that was handed over "
+		       "(--verifier-key).\n");
+}
+
+void say_to(struct verify *v, bool json)
+{
+	v->problem = json ? problem_json : problem_text;
+	v->head = json ? head_json : head_text;
+}

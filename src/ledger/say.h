@@ -1,0 +1,12 @@
+/* What verify finds, on standard output: words for people, or JSON lines. */
+#ifndef DCSIGN_SAY_H
+#define DCSIGN_SAY_H
+
+#include "verify.h"
+
+/* Sets problem and head. */
+void say_to(struct verify *v, bool json);
+/* What was found in all. */
+void say_summary(const struct verify *v, bool json);
+
+#endif
