@@ -2,8 +2,8 @@
  * A load generator for an HTTP service behind mutual TLS 1.3, in one thread.
  *
  * Closed loop: each client sends its next request when it has its answer. Open loop (--rate): a
- * request is due every 1/RATE s whatever comes back, and its latency counts from when it was due, so
- * that a service that stalls can't hide it. Prints one line of JSON.
+ * request is due every 1/RATE s whatever comes back, and its latency counts from when it was due,
+ * so that a service that stalls can't hide it. Prints one line of JSON.
  */
 #include "load.h"
 
@@ -37,7 +37,8 @@ static void usage(void)
 	fputs("usage: load --port N --ca FILE --cert FILE --key FILE [--method GET] [--path PATH]\n"
 	      "	[--bodies FILE] [--clients N] [--seconds S] [--warm-up S] [--requests N]\n"
 	      "	[--rate N] [--new-connection] [--idle N] [--count TEXT]\n"
-	      "Sends requests to 127.0.0.1:PORT, whose certificate is for localhost. --bodies: a body a\n"
+	      "Sends requests to 127.0.0.1:PORT, whose certificate is for localhost. --bodies: a "
+	      "body a\n"
 	      "line, taken in turn. --idle: further connections that send one request and stay.\n",
 		stderr);
 	exit(2);
