@@ -13,15 +13,15 @@
 
 #include "alarms.h"
 #include "https.h"
+#include "intake.h"
 #include "linger.h"
 #include "log.h"
 #include "metrics.h"
 
-#define EXIT_BROKEN	    70 /* malformed message, broken invariant */
-#define EXIT_CONFIG	    78
-#define TURN_MS		    100
-#define MONITOR_CONNECTIONS 32
-#define DRAIN_EXTRA_MS	    1000 /* after the last deadline, for answers on their way */
+#define EXIT_BROKEN    70 /* malformed message, broken invariant */
+#define EXIT_CONFIG    78
+#define TURN_MS	       100
+#define DRAIN_EXTRA_MS 1000 /* after the last deadline, for answers on their way */
 
 struct api {
 	struct service service;
@@ -172,7 +172,7 @@ static enum err listen_all(struct api *api, const struct config *config,
 	}
 	if (err == ERR_OK && config->monitor != NULL) {
 		fd = dup(child_secret(secrets, "monitor", 0));
-		err = listen_on(api, HTTPS_MONITOR, 0, fd, MONITOR_CONNECTIONS, why);
+		err = listen_on(api, HTTPS_MONITOR, 0, fd, HTTPS_MONITOR_CONNECTIONS, why);
 	}
 	return err;
 }
@@ -193,7 +193,7 @@ static enum err open_api(struct api *api)
 	api->service.signer = signer_new();
 	api->service.rates = rates_new();
 	api->service.connections = connections_new();
-	if (api->signals < 0)
+	if (api->signals < 0 || intake_open() != ERR_OK)
 		return ERR_SYSTEM;
 	return api->in != NULL && api->service.signer != NULL && api->service.rates != NULL &&
 			       api->service.connections != NULL
@@ -268,6 +268,7 @@ static void close_api(struct api *api)
 	free(api->https);
 	free(api->in);
 	close(api->signals);
+	intake_close();
 }
 
 /* Takes the first configuration into use and answers it. */

@@ -17,7 +17,7 @@ void framing_init(struct framing *f, struct header *header)
 	f->header = header;
 }
 
-static bool is_token(const char *text, size_t len)
+bool framing_is_token(const char *text, size_t len)
 {
 	static const char marks[] = "!#$%&'*+-.^_`|~";
 
@@ -94,7 +94,7 @@ void framing_field(
 	}
 	if (++f->fields > FRAMING_FIELDS_MAX)
 		bad(f, ERR_HEADERS, "", "at most 64 header fields are taken");
-	if (!is_token(name, name_len) || !is_value(value, value_len))
+	if (!framing_is_token(name, name_len) || !is_value(value, value_len))
 		bad(f, ERR_MALFORMED, "", "a header field has characters that it can't have");
 	else if (strcasecmp(name, "Transfer-Encoding") == 0)
 		bad(f, ERR_MALFORMED, "Transfer-Encoding",

@@ -18,6 +18,9 @@ struct framing {
 	struct refusal refusal; /* the first reason to refuse; ERR_OK: none */
 };
 
+/* A token of RFC 9110 section 5.6.2: a method or the name of a field. */
+bool framing_is_token(const char *text, size_t len);
+
 void framing_init(struct framing *f, struct header *header);
 /* One field. Name and value are borrowed by *header; both have a NUL behind them. */
 void framing_field(

@@ -1,54 +1,39 @@
 #include "settings.h"
 
-#include "https.h"
-
 #include <arpa/inet.h>
-#include <gnutls/crypto.h>
-#include <inttypes.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "framing.h"
+#include "https_private.h"
 #include "linger.h"
 #include "log.h"
-#include "metrics.h"
-#include "session.h"
 
 #define POOL_MAX 32768 /* octets that libmicrohttpd keeps for a connection */
 
-struct https {
-	struct service *service;
-	enum https_kind kind;
-	size_t listen;
-	int fd;
-	struct MHD_Daemon *daemon;
-};
-
-enum stage { STAGE_HEAD, STAGE_BODY, STAGE_HELD, STAGE_ANSWERED };
-
-struct client_connection {
-	struct connection entry;
-	struct https *https;
-	struct MHD_Connection *mhd;
-
-	struct session session;
-
-	bool busy; /* the exchange below is under way */
-	enum stage stage;
-	struct exchange x;
-};
-
 /* --- connections --- */
+
+static struct client_connection *connection_of(struct session *s)
+{
+	return (struct client_connection *)(void *)((char *)s -
+						    offsetof(struct client_connection, session));
+}
+
+static void on_octets(struct session *s)
+{
+	struct client_connection *c = connection_of(s);
+
+	if (!c->busy && c->head_began == 0 && sieve_begun(&s->sieve))
+		https_head_began(c);
+}
 
 static void on_verified(struct session *s)
 {
-	struct client_connection *c =
-		(struct client_connection *)(void *)((char *)s -
-						     offsetof(struct client_connection, session));
+	struct client_connection *c = connection_of(s);
 
 	connections_deadline(
 		c->https->service->connections, &c->entry, monotonic_ms() + HTTPS_IDLE_MS);
@@ -60,6 +45,7 @@ static bool begin_tls(struct client_connection *c)
 		MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 
 	c->session.on_verified = on_verified;
+	c->session.on_octets = on_octets;
 	return info != NULL && session_begin(&c->session, info->tls_session, c->https->listen);
 }
 
@@ -121,17 +107,6 @@ static void open_connection(struct https *h, struct MHD_Connection *mhd, void **
 		(void)shutdown(fd, SHUT_RDWR);
 }
 
-static void end_exchange(struct client_connection *c)
-{
-	if (!c->busy)
-		return;
-	routes_free(&c->x);
-	buf_free(&c->x.body);
-	snapshot_unref(c->x.snapshot);
-	c->busy = false;
-	c->https->service->in_progress--;
-}
-
 static void close_connection(void **context)
 {
 	struct client_connection *c = *context;
@@ -142,9 +117,11 @@ static void close_connection(void **context)
 	connections_close(c->https->service->connections, &c->entry);
 	if (c->https->kind == HTTPS_TLS && !c->session.verified) {
 		session_log_refused(&c->session);
-		linger(c->entry.fd, monotonic_ms());
+		c->turned_away = true;
 	}
-	end_exchange(c);
+	if (c->turned_away)
+		linger(c->entry.fd, monotonic_ms());
+	https_end_exchange(c);
 	session_end(&c->session);
 	free(c);
 }
@@ -162,203 +139,14 @@ static enum MHD_Result on_accept(void *cls, const struct sockaddr *address, sock
 {
 	struct https *h = cls;
 	struct snapshot *s = snapshot_current();
+	struct connections *open = h->service->connections;
 	unsigned cap = s != NULL ? s->config->limits.connections_per_address : 0;
 	bool admitted = h->kind == HTTPS_MONITOR ||
-			connections_admit(h->service->connections, len > 0 ? address : NULL, cap);
+			(connections_count(open) < h->connections + HTTPS_MONITOR_CONNECTIONS &&
+				connections_admit(open, len > 0 ? address : NULL, cap));
 
 	snapshot_unref(s);
 	return admitted ? MHD_YES : MHD_NO;
-}
-
-/* --- exchanges --- */
-
-static struct client_connection *connection_of(struct exchange *x)
-{
-	return (struct client_connection *)(void *)((char *)x -
-						    offsetof(struct client_connection, x));
-}
-
-/* The signer ends each call by its deadline; an exchange that is held can't be shut down. */
-static void hold(struct exchange *x)
-{
-	struct client_connection *c = connection_of(x);
-
-	c->stage = STAGE_HELD;
-	connections_deadline(c->https->service->connections, &c->entry, INT64_MAX);
-	MHD_suspend_connection(c->mhd);
-}
-
-static void resume(struct exchange *x)
-{
-	MHD_resume_connection(connection_of(x)->mhd);
-}
-
-static bool new_id(char id[ID_SIZE])
-{
-	uint8_t octets[(ID_SIZE - 1) / 2];
-
-	if (gnutls_rnd(GNUTLS_RND_NONCE, octets, sizeof(octets)) != 0)
-		return false;
-	hex_encode(id, octets, sizeof(octets));
-	return true;
-}
-
-/* The request line is there: from here on the whole request has one deadline. */
-static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *mhd)
-{
-	struct https *h = cls;
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct client_connection *c = info != NULL ? info->socket_context : NULL;
-	struct exchange *x;
-
-	if (c == NULL)
-		return NULL;
-	end_exchange(c);
-	x = &c->x;
-	memset(x, 0, sizeof(*x));
-	x->snapshot = snapshot_current();
-	if (x->snapshot == NULL || !new_id(x->id)) {
-		snapshot_unref(x->snapshot);
-		return NULL;
-	}
-	c->busy = true;
-	h->service->in_progress++;
-	c->stage = STAGE_HEAD;
-	x->service = h->service;
-	x->peer = h->kind == HTTPS_MONITOR ? NULL : &c->session.peer;
-	x->body = (struct buf)BUF_INIT(BATCH_MAX);
-	x->hold = hold;
-	x->resume = resume;
-	x->started = monotonic_ms();
-	x->started_us = monotonic_us();
-	x->deadline = x->started + x->snapshot->config->limits.request_deadline_ms;
-	reply_init(&x->reply);
-	if (strlen(uri) <= TARGET_MAX)
-		memcpy(x->target, uri, strlen(uri) + 1);
-	connections_deadline(h->service->connections, &c->entry, x->deadline);
-	return c;
-}
-
-static void on_completed(
-	void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode how)
-{
-	struct client_connection *c = *context;
-	struct https *h = cls;
-
-	(void)mhd;
-	(void)how;
-	if (c == NULL)
-		return;
-	end_exchange(c);
-	connections_deadline(h->service->connections, &c->entry, monotonic_ms() + HTTPS_IDLE_MS);
-}
-
-static void add_header(struct MHD_Response *response, const char *name, const char *value)
-{
-	if (value != NULL && value[0] != '\0')
-		(void)MHD_add_response_header(response, name, value);
-}
-
-static enum MHD_Result send_reply(struct client_connection *c)
-{
-	struct reply *r = &c->x.reply;
-	char seconds[16] = "";
-	enum MHD_Result result;
-	struct MHD_Response *response =
-		MHD_create_response_from_buffer(r->body.len, r->body.octets, MHD_RESPMEM_MUST_COPY);
-
-	if (response == NULL)
-		return MHD_NO;
-	if (r->retry_after != 0)
-		snprintf(seconds, sizeof(seconds), "%" PRIu32, r->retry_after);
-	if (r->status != 304)
-		add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, r->content_type);
-	add_header(response, "X-Request-Id", c->x.id);
-	add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL,
-		r->etag[0] != '\0' ? "private, no-cache" : "no-store");
-	add_header(response, MHD_HTTP_HEADER_ETAG, r->etag);
-	add_header(response, MHD_HTTP_HEADER_ALLOW, r->allow);
-	add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-	add_header(response, "Idempotency-Replayed", r->replayed ? "true" : NULL);
-	add_header(response, MHD_HTTP_HEADER_CONNECTION, r->close ? "close" : NULL);
-	c->stage = STAGE_ANSWERED;
-	connections_deadline(
-		c->https->service->connections, &c->entry, monotonic_ms() + HTTPS_ANSWER_MS);
-	result = MHD_queue_response(c->mhd, r->status, response);
-	MHD_destroy_response(response);
-	routes_done(&c->x);
-	return result;
-}
-
-static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *name,
-	size_t name_len, const char *value, size_t value_len)
-{
-	(void)kind;
-	framing_field(cls, name, name_len, value, value_len);
-	return MHD_YES;
-}
-
-static enum MHD_Result take_head(
-	struct client_connection *c, const char *method, const char *version)
-{
-	struct exchange *x = &c->x;
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-	struct framing framing;
-	struct refusal why = {.err = ERR_OK};
-
-	x->method = method;
-	framing_init(&framing, &x->header);
-	(void)MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, on_field, &framing);
-	x->length = framing.length;
-	if (info == NULL || info->header_size > FRAMING_HEADER_MAX)
-		routes_refuse(x, ERR_HEADERS, "", "at most 16384 octets of header are taken");
-	else if (framing_end(&framing, method, version) != ERR_OK)
-		routes_refuse(
-			x, framing.refusal.err, framing.refusal.field, framing.refusal.detail);
-	else if (!session_accepted(&c->session, x->snapshot, &why))
-		routes_refuse(x, why.err, "", why.detail);
-	else if (routes_head(x)) {
-		c->stage = STAGE_BODY;
-		return MHD_YES;
-	}
-	return send_reply(c);
-}
-
-/* More than Content-Length said, which was checked, can't come; if it does, the connection ends. */
-static enum MHD_Result take_body(struct client_connection *c, const char *octets, size_t *len)
-{
-	buf_put(&c->x.body, octets, *len);
-	*len = 0;
-	return c->x.body.err == ERR_OK ? MHD_YES : MHD_NO;
-}
-
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url,
-	const char *method, const char *version, const char *upload, size_t *upload_len,
-	void **context)
-{
-	struct client_connection *c = *context;
-
-	(void)cls;
-	(void)mhd;
-	(void)url;
-	if (c == NULL || !c->busy)
-		return MHD_NO;
-	switch (c->stage) {
-	case STAGE_HEAD:
-		return take_head(c, method, version);
-	case STAGE_BODY:
-		if (*upload_len > 0)
-			return take_body(c, upload, upload_len);
-		return routes_run(&c->x) ? send_reply(c) : MHD_YES;
-	case STAGE_HELD:
-		return send_reply(c);
-	case STAGE_ANSWERED:
-		*upload_len = 0;
-		return MHD_YES;
-	}
-	return MHD_NO;
 }
 
 /* --- start and stop --- */
@@ -391,13 +179,13 @@ static struct MHD_Daemon *start_daemon(struct https *h, const struct https_optio
 
 	if (h->kind == HTTPS_TLS)
 		flags |= MHD_USE_TLS;
-	return MHD_start_daemon(flags, 0, on_accept, h, on_request, h, MHD_OPTION_EXTERNAL_LOGGER,
-		on_log, NULL, MHD_OPTION_LISTEN_SOCKET, options->fd, MHD_OPTION_CONNECTION_LIMIT,
-		options->connections, MHD_OPTION_CONNECTION_TIMEOUT,
+	return MHD_start_daemon(flags, 0, on_accept, h, https_request, h,
+		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, options->fd,
+		MHD_OPTION_CONNECTION_LIMIT, options->connections, MHD_OPTION_CONNECTION_TIMEOUT,
 		(unsigned)(HTTPS_IDLE_MS / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)POOL_MAX, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_URI_LOG_CALLBACK,
-		on_request_line, h, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_ARRAY,
+		MHD_OPTION_NOTIFY_COMPLETED, https_completed, h, MHD_OPTION_URI_LOG_CALLBACK,
+		https_request_line, h, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_ARRAY,
 		h->kind == HTTPS_TLS ? tls : none, MHD_OPTION_END);
 }
 
@@ -411,7 +199,7 @@ enum err https_start(struct https **out, const struct https_options *options)
 	h->service = options->service;
 	h->kind = options->kind;
 	h->listen = options->listen;
-	h->fd = options->fd;
+	h->connections = options->connections;
 	h->daemon = start_daemon(h, options);
 	if (h->daemon == NULL) {
 		free(h);
@@ -423,7 +211,12 @@ enum err https_start(struct https **out, const struct https_options *options)
 
 void https_quiesce(struct https *h)
 {
-	(void)MHD_quiesce_daemon(h->daemon);
+	int fd = (int)MHD_quiesce_daemon(h->daemon);
+
+	/* What waits in the queue is refused now, not when this process ends. The number stays
+	 * taken until the thread that may still look at it has gone. */
+	if (fd >= 0)
+		(void)dup2(STDERR_FILENO, fd);
 }
 
 void https_stop(struct https *h)

@@ -11,19 +11,21 @@
 #define HTTPS_IDLE_MS	   60000 /* from there, or from an answer, to the next request line */
 #define HTTPS_ANSWER_MS	   5000	 /* to take an answer */
 
+#define HTTPS_MONITOR_CONNECTIONS 32
+
 enum https_kind { HTTPS_TLS, HTTPS_UNIX, HTTPS_MONITOR };
 
 struct https;
 struct https_options {
 	struct service *service; /* borrowed */
 	enum https_kind kind;
-	size_t listen; /* index of the listen section; its credentials are looked up by it */
-	int fd;	       /* bound and listening; taken over on success */
-	unsigned connections;
+	size_t listen;	      /* index of the listen section; its credentials are looked up by it */
+	int fd;		      /* bound and listening; taken over on success */
+	unsigned connections; /* at once, over all listeners but the monitor */
 };
 /* Begins to accept. A snapshot must have been published. ERR_SYSTEM. */
 enum err https_start(struct https **out, const struct https_options *options);
-/* Accepts no more connections; those that are there go on. */
+/* Accepts no more connections and closes the listening socket here; those that are there go on. */
 void https_quiesce(struct https *h);
 /* Closes everything. No exchange may wait for the signer any more. NULL is allowed. */
 void https_stop(struct https *h);

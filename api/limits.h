@@ -10,7 +10,7 @@
 int64_t monotonic_ms(void);
 int64_t monotonic_us(void); /* for durations */
 
-#define LIMITS_OWN_DESCRIPTORS 256 /* channels, listeners, their pollers, log; api/linger.h */
+#define LIMITS_OWN_DESCRIPTORS 288 /* channels, listeners, the monitor's 32, log; api/linger.h */
 
 /*
  * Descriptors for `connections` at once and the service's own are there (the soft limit is raised

@@ -23,7 +23,9 @@ api_libapi_a_SOURCES = \
 	api/holds.c \
 	api/session.c api/session.h \
 	api/framing.c api/framing.h \
-	api/https.c api/https.h
+	api/sieve.c api/sieve.h \
+	api/intake.c api/intake.h \
+	api/https.c api/https_exchange.c api/https.h api/https_private.h
 
 API_LIBS = $(MHD_LIBS) $(GNUTLS_LIBS) $(JANSSON_LIBS) -lpthread
 

@@ -129,6 +129,7 @@ void session_log_refused(const struct session *s)
 
 void session_end(struct session *s)
 {
+	sieve_free(&s->sieve);
 	peer_free(&s->peer);
 	snapshot_unref(s->snapshot);
 }

@@ -7,6 +7,7 @@
 
 #include <gnutls/abstract.h>
 
+#include "sieve.h"
 #include "snapshot.h"
 
 struct session {
@@ -19,7 +20,9 @@ struct session {
 	unsigned last_message;	   /* of the handshake, from the peer */
 	struct refusal why;	   /* of a refused handshake */
 	struct peer peer;
+	struct sieve sieve;			/* what comes after the handshake */
 	void (*on_verified)(struct session *s); /* called once, inside the handshake */
+	void (*on_octets)(struct session *s);	/* the sieve has got some */
 };
 
 /* Before the first octet of the handshake. false: the connection can't be used. */

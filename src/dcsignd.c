@@ -172,6 +172,15 @@ static void reload(struct parent *p)
 	notify_ready("serving; the newest configuration was refused");
 }
 
+/* The api closes its own: then new connections are refused at once, and a client asks elsewhere. */
+static void close_listeners(struct parent *p)
+{
+	for (size_t i = 0; i < p->config->listen_count; i++) {
+		close(p->listen[i]);
+		p->listen[i] = -1;
+	}
+}
+
 /* SIGTERM: those who hear strangers first, the evidence last. */
 static void stop(struct parent *p)
 {
@@ -183,6 +192,7 @@ static void stop(struct parent *p)
 	notify_stopping();
 	p->stopping = ROLE_API;
 	p->stop_until = parent_now() + DRAIN_MS;
+	close_listeners(p);
 	births_signal(p, ROLE_API, SIGTERM);
 }
 

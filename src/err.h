@@ -79,9 +79,11 @@
 	X(NO_KEY, "no_such_key", 404, "this client has no key of this name")                       \
 	X(METHOD, "method_not_allowed", 405, "the method is not one of this resource")             \
 	X(TOO_LARGE, "body_too_large", 413, "the body is too large")                               \
+	X(TARGET, "target_too_long", 414, "the request line is too long")                          \
 	X(MEDIA_TYPE, "unsupported_media_type", 415, "the body must be application/json")          \
 	X(EXPECTATION, "expectation_failed", 417, "the expectation can't be met")                  \
 	X(HEADERS, "headers_too_large", 431, "the header fields are too large")                    \
+	X(VERSION, "http_version", 505, "the version of HTTP is not spoken here")                  \
 	/* the request: policy */                                                                  \
 	X(ROLE, "role_not_allowed", 422, "the policy does not allow this role")                    \
 	X(ALGORITHM, "algorithm_not_allowed", 422, "the policy does not allow this algorithm")     \

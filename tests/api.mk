@@ -2,10 +2,10 @@
 check_PROGRAMS += tests/api_parent
 tests_api_parent_SOURCES = tests/api_parent.c
 tests_api_parent_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
-E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
-EXTRA_DIST += tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
+E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
+EXTRA_DIST += tests/ABUSE.md tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
 
-api_checks = tests/check_pem tests/check_request tests/check_framing tests/check_limits \
+api_checks = tests/check_pem tests/check_request tests/check_framing tests/check_sieve tests/check_limits \
 	tests/check_peer tests/check_signer tests/check_reply tests/check_routes
 check_PROGRAMS += $(api_checks)
 UNIT_TESTS += $(api_checks)
@@ -20,6 +20,9 @@ tests_check_request_LDADD = $(api_check_link)
 tests_check_framing_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
 tests_check_framing_CFLAGS = $(api_check_cflags)
 tests_check_framing_LDADD = $(api_check_link)
+tests_check_sieve_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
+tests_check_sieve_CFLAGS = $(api_check_cflags)
+tests_check_sieve_LDADD = $(api_check_link)
 tests_check_limits_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
 tests_check_limits_CFLAGS = $(api_check_cflags)
 tests_check_limits_LDADD = $(api_check_link)

@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import socket
 import ssl
 import threading
@@ -159,6 +160,48 @@ class Slowness(Abuse):
         connection.sendall(HEAD + b"Content-Length: 9000\r\n\r\n")
         self.assertGreater(self.ends(connection, 3, b" "), 1)
 
+    def test_dripped_request_line(self):
+        connection = self.service.raw()
+        connection.sendall(b"GET /")
+        self.assertGreater(self.ends(connection, 4, b"a"), 1)
+
+    def test_dripped_after_an_answer(self):
+        """The next request has a deadline of its own from its first octet on, pipelined or not."""
+        for end in b"", b"G":
+            connection = self.service.raw()
+            connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n\r\n" + end)
+            self.assertTrue(connection.recv(100).startswith(b"HTTP/1.1 200 "))
+            connection.settimeout(1)
+            while connection.recv(65536)[-1:] != b"}":
+                pass
+            self.assertGreater(self.ends(connection, 4, b"G"), 1)
+
+    def test_dripped_requests_do_not_add_up(self):
+        """A slow but honest client that takes less than the deadline for each request is served."""
+        connection = self.service.raw()
+        for _ in range(3):
+            for piece in b"GET /v1/whoami HTTP/1.1\r\n", b"Host: x\r\n", b"\r\n":
+                time.sleep(0.2)
+                connection.sendall(piece)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += connection.recv(65536)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
+        connection.close()
+
+    def test_monitor_is_slow_to_nobody(self):
+        """Headers and bodies that drip into the monitor, answers that nobody reads: it answers others."""
+        crowd = [socket.create_connection(("127.0.0.1", self.service.monitor)) for _ in range(20)]
+        for i, plain in enumerate(crowd):
+            plain.sendall([b"GET /metrics HTTP/1.1\r\nX: ", b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+                           b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 5, b""][i % 4])
+        begin = time.monotonic()
+        self.assertIn(self.service.readyz()[0], (200, 503))  # a truth, and soon
+        self.assertLess(time.monotonic() - begin, 2)
+        self.assertLess(self.ends(crowd[0], 8, b"a"), 8)
+        for plain in crowd:
+            plain.close()
+
     def test_answers_never_read(self):
         connection = self.service.raw()
         connection.settimeout(1)
@@ -210,14 +253,84 @@ class Crowds(Abuse):
         for plain in crowd:
             plain.close()
 
-    def cpu(self):
-        """Seconds of CPU that dcsignd-api has used: the child of api_parent."""
+    def api(self):
+        """dcsignd-api is the child of api_parent."""
         parent = self.service.process.pid
         with open("/proc/%d/task/%d/children" % (parent, parent)) as f:
-            child = int(f.read().split()[0])
+            return int(f.read().split()[0])
+
+    def cpu(self):
+        """Seconds of CPU that dcsignd-api has used."""
+        child = self.api()
         with open("/proc/%d/stat" % child) as f:
             fields = f.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_no_descriptors(self):
+        """Without a free descriptor connections are closed; nothing spins, and it passes."""
+        for held in 0, 1:
+            keep = [self.service.raw() for _ in range(held)]
+            time.sleep(0.7)  # refused connections linger for half a second
+            child = self.api()
+            before = resource.prlimit(child, resource.RLIMIT_NOFILE)
+            used = max(int(fd) for fd in os.listdir("/proc/%d/fd" % child))
+            resource.prlimit(child, resource.RLIMIT_NOFILE, (used + 1, before[1]))
+            free = used + 1 - len(os.listdir("/proc/%d/fd" % child))
+            lines = len(self.service.log().splitlines())
+            cpu, begin = self.cpu(), time.monotonic()
+            crowd = [socket.create_connection(("127.0.0.1", self.service.port)) for _ in range(free + 100)]
+            time.sleep(2)
+            took, share = time.monotonic() - begin, self.cpu() - cpu
+            self.assertLess(share, 0.05 * took + 0.1, "%.2f s of CPU in %.1f s" % (share, took))
+            self.assertLess(len(self.service.log().splitlines()) - lines, 3 * took + 5)
+            self.assertIn("no descriptor is free", self.service.log())
+            closed = 0
+            for plain in crowd:
+                plain.settimeout(5)
+                try:
+                    closed += plain.recv(1) == b""
+                except ConnectionError:
+                    closed += 1
+                except TimeoutError:
+                    pass
+            self.assertGreaterEqual(closed, 100)  # turned away at once, the rest at its deadline
+            for plain in crowd:
+                plain.close()
+            for connection in keep:
+                connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                self.assertTrue(read_all(connection).startswith(b"HTTP/1.1 200 "))
+                connection.close()
+            resource.prlimit(child, resource.RLIMIT_NOFILE, before)
+            begin = time.monotonic()
+            connection = self.service.connect()
+            self.assertEqual(ask(connection, "GET", "/v1/whoami")[0].status, 200)
+            connection.close()
+            self.assertLess(time.monotonic() - begin, 5)
+
+    def test_storm_of_connections(self):
+        """Connections that come and go without a word as fast as they can: a good client is served."""
+        stop = threading.Event()
+
+        def storm():
+            while not stop.is_set():
+                try:
+                    socket.create_connection(("127.0.0.1", self.service.port), timeout=5).close()
+                except OSError:
+                    pass
+
+        threads = [threading.Thread(target=storm) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            until = time.monotonic() + (30 if os.environ.get("DCSIGN_LONG") == "1" else 2)
+            while time.monotonic() < until:
+                connection = self.service.connect(timeout=20)
+                self.assertEqual(ask(connection, "GET", "/v1/whoami")[0].status, 200)
+                connection.close()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
 
     def test_many_bad_requests(self):
         """A flood of refusals leaves few lines in the log."""

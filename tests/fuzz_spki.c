@@ -17,8 +17,7 @@ static void insist(bool ok)
 
 static void same_as_libcrypto(const struct spki *spki)
 {
-	const uint8_t *at = spki->octets;
-	EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)spki->len);
+	EVP_PKEY *key = pubkey_load(spki);
 	uint8_t *again = NULL;
 
 	if (spki->key >= KEY_MLDSA44)

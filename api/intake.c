@@ -1,0 +1,131 @@
+#include "settings.h"
+
+#include "intake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "limits.h"
+#include "log.h"
+#include "session.h"
+
+#define REST_NS 20000000L /* of a thread that can't even close what waits */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int reserve = -1;
+static atomic_ulong shed;
+
+/* --- TLS --- */
+
+/* One record to the sieve. 1, 0 (the client has ended), or an error of GnuTLS. */
+static ssize_t pull(gnutls_session_t gnutls, struct session *s)
+{
+	gnutls_packet_t packet = NULL;
+	gnutls_datum_t octets = {NULL, 0};
+	ssize_t rc = gnutls_record_recv_packet(gnutls, &packet);
+	enum err err;
+
+	if (rc <= 0)
+		return rc;
+	gnutls_packet_get(packet, &octets, NULL);
+	err = sieve_put(&s->sieve, octets.data, octets.size);
+	gnutls_packet_deinit(packet);
+	if (err != ERR_OK)
+		return GNUTLS_E_MEMORY_ERROR;
+	s->on_octets(s);
+	return 1;
+}
+
+ssize_t gnutls_record_recv(gnutls_session_t gnutls, void *data, size_t size)
+{
+	struct session *s = gnutls_session_get_ptr(gnutls);
+	ssize_t rc;
+
+	if (s == NULL)
+		return GNUTLS_E_INVALID_SESSION;
+	if (sieve_ready(&s->sieve) == 0) {
+		rc = pull(gnutls, s);
+		if (rc <= 0)
+			return rc;
+		if (sieve_ready(&s->sieve) == 0)
+			return GNUTLS_E_AGAIN;
+	}
+	return (ssize_t)sieve_take(&s->sieve, data, size);
+}
+
+size_t gnutls_record_check_pending(gnutls_session_t gnutls)
+{
+	const struct session *s = gnutls_session_get_ptr(gnutls);
+
+	return s != NULL ? sieve_ready(&s->sieve) : 0;
+}
+
+/* --- connections --- */
+
+enum err intake_open(void)
+{
+	reserve = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	return reserve >= 0 ? ERR_OK : ERR_SYSTEM;
+}
+
+void intake_close(void)
+{
+	if (reserve >= 0)
+		close(reserve);
+	reserve = -1;
+}
+
+unsigned long intake_shed(void)
+{
+	return atomic_load(&shed);
+}
+
+/* Takes the connection that waits with the descriptor that was kept back, and closes it. */
+static bool turn_away(int fd)
+{
+	int connection = -1;
+
+	pthread_mutex_lock(&lock);
+	if (reserve >= 0)
+		close(reserve);
+	connection = (int)syscall(SYS_accept4, fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (connection >= 0)
+		close(connection);
+	reserve = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	pthread_mutex_unlock(&lock);
+	return connection >= 0;
+}
+
+static void no_descriptor(int fd)
+{
+	static struct log_gate gate = {.per_second = 1};
+	struct timespec rest = {.tv_nsec = REST_NS};
+	uint64_t left_out;
+	bool done = turn_away(fd);
+
+	if (done)
+		atomic_fetch_add(&shed, 1);
+	else
+		nanosleep(&rest, NULL);
+	if (log_gate_open(&gate, monotonic_ms(), &left_out))
+		LOG(LOG_LEVEL_ERROR, "no descriptor is free: connections are closed unheard",
+			LN("left_out", left_out));
+}
+
+int accept4(int fd, __SOCKADDR_ARG address, socklen_t *len, int flags)
+{
+	int connection = (int)syscall(SYS_accept4, fd, address.__sockaddr__, len, flags);
+
+	if (connection >= 0 ||
+		(errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM))
+		return connection;
+	no_descriptor(fd);
+	errno = EAGAIN;
+	return -1;
+}
