@@ -125,6 +125,7 @@ static int serve(struct config *config, struct child_secrets *secrets, uint64_t 
 	child_answer_config(serial, NULL);
 	snprintf(folder, sizeof folder, "%s/hsm", config->state);
 	start.breaker_folder = folder;
+	keyring_read_ahead(start.keys);
 	if (token_start(&start, child_secret(secrets, "pin", 0)) != ERR_OK) {
 		keyring_unref(start.keys);
 		return EXIT_ABSENT;

@@ -127,10 +127,11 @@ static int64_t look(struct keeper *k)
 	take_pending(k);
 	if (k->token == NULL)
 		return LOOK_MS;
-	if (token_probe(k->token, &why) != ERR_OK) {
+	if (k->looked && token_probe(k->token, &why) != ERR_OK) {
 		LOG(LOG_LEVEL_ERROR, "the token is lost", LS("detail", why.detail));
 		return LOOK_MS;
 	}
+	k->looked = true; /* the first time it was opened just now */
 	if (append_generation(k->ledger) == 0)
 		e = ledger_open(k);
 	if (e == ERR_OK)

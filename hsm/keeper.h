@@ -18,7 +18,7 @@ struct keeper {
 	pthread_cond_t woken;
 	struct keyring *keys;	 /* the one in force */
 	struct keyring *pending; /* the next one; NULL: none */
-	bool stopping, running, wake;
+	bool stopping, running, wake, looked;
 	unsigned provers; /* threads that prove keys */
 	int64_t again;	  /* ms until what failed is tried again */
 };

@@ -7,29 +7,60 @@
 #include "keyring_private.h"
 #include "log.h"
 
-static enum err chain_read(struct ring_certificate *c, const struct config_key *key,
+static enum err malformed(
+	const struct config_key *key, const struct config_file *file, struct refusal *why)
+{
+	return refuse(why, ERR_CERT_MALFORMED, "certificate",
+		"key %s: %s holds no readable certificates", key->name, file->path);
+}
+
+/* What is known at once of a certificate file. */
+static enum err chain_outline(struct ring_certificate *c, const struct config_key *key,
 	const struct config_file *file, struct refusal *why)
+{
+	struct certificate_outline chain[CERT_CHAIN_MAX];
+	size_t count;
+
+	if (certificate_outline_pem(chain, CERT_CHAIN_MAX, &count, file->octets, file->len) !=
+		ERR_OK)
+		return malformed(key, file, why);
+	memcpy(c->sha256, chain[0].sha256, SHA256_SIZE);
+	memcpy(c->spki_sha256, chain[0].spki_sha256, SHA256_SIZE);
+	c->file = file;
+	certificate_outline_free(chain, count);
+	return ERR_OK;
+}
+
+enum err ring_certificate_read(
+	struct keyring *ring, const struct ring_key *k, struct ring_certificate *c)
 {
 	struct certificate chain[CERT_CHAIN_MAX];
 	struct refusal unfit = {.err = ERR_OK};
 	size_t count;
-	enum err e = certificate_read_pem(chain, CERT_CHAIN_MAX, &count, file->octets, file->len);
+	enum err e;
 
-	if (e != ERR_OK)
-		return refuse(why, e, "certificate", "key %s: %s holds no readable certificates",
-			key->name, file->path);
-	c->leaf = chain[0];
-	c->file = file;
-	while (count > 1)
-		certificate_free(&chain[--count]);
-	if (certificate_may_delegate(&c->leaf, AS_ISSUER, &unfit) != ERR_OK) {
-		c->proof = PROOF_BAD;
-		ring_refuse(&c->unfit, &unfit);
-		LOG(LOG_LEVEL_WARNING, "certificate can't delegate", LS("key", key->name),
-			LS("file", file->path), LS("reason", err_name(unfit.err)),
-			LS("detail", unfit.detail));
+	if (c->read)
+		return c->unfit != NULL && c->again == 0 ? c->unfit->err : ERR_OK;
+	c->read = true;
+	e = certificate_read_pem(chain, CERT_CHAIN_MAX, &count, c->file->octets, c->file->len);
+	if (e == ERR_OK) {
+		c->leaf = chain[0];
+		while (count > 1)
+			certificate_free(&chain[--count]);
+		e = certificate_may_delegate(&c->leaf, AS_ISSUER, &unfit);
+	} else {
+		malformed(k->config, c->file, &unfit);
 	}
-	return ERR_OK;
+	if (e == ERR_OK)
+		return ERR_OK;
+	pthread_mutex_lock(&ring->lock);
+	c->proof = PROOF_BAD;
+	ring_refuse(&c->unfit, &unfit);
+	pthread_mutex_unlock(&ring->lock);
+	LOG(LOG_LEVEL_WARNING, "certificate can't delegate", LS("key", k->config->name),
+		LS("file", c->file->path), LS("reason", err_name(unfit.err)),
+		LS("detail", unfit.detail));
+	return unfit.err;
 }
 
 static enum err key_read(struct ring_key *k, const struct config_key *config, struct refusal *why)
@@ -44,7 +75,7 @@ static enum err key_read(struct ring_key *k, const struct config_key *config, st
 	if (token_key_uri_check(config->uri, &uri) != ERR_OK)
 		return refuse(why, uri.err, "uri", "key %s: uri: %s", config->name, uri.detail);
 	for (size_t i = 0; i < config->certificate_count; i++) {
-		enum err e = chain_read(&k->certificate[k->certificate_count++], config,
+		enum err e = chain_outline(&k->certificate[k->certificate_count++], config,
 			&config->certificate[i], why);
 
 		if (e != ERR_OK)
@@ -71,40 +102,82 @@ static bool is_of(const struct config_key *key, const char *token)
 
 /* Adds the public key of a certificate file's leaf. One that can't be read is refused where it is
  * used. */
-static void spki_add(struct keyring *k, struct certificate *chain, const struct config_file *file)
+static void spki_add(struct keyring *k, const struct config_file *file)
 {
+	struct certificate_outline chain[CERT_CHAIN_MAX];
 	size_t count;
 
-	if (certificate_read_pem(chain, CERT_CHAIN_MAX, &count, file->octets, file->len) != ERR_OK)
+	if (certificate_outline_pem(chain, CERT_CHAIN_MAX, &count, file->octets, file->len) !=
+		ERR_OK)
 		return;
 	memcpy(k->spki[k->spki_count++], chain[0].spki_sha256, SHA256_SIZE);
-	while (count > 0)
-		certificate_free(&chain[--count]);
+	certificate_outline_free(chain, count);
 }
 
 /* The public keys that no delegated credential may have: first of every delegation certificate,
  * those of other tokens too, then of the TLS servers. */
-static enum err spkis_gather(struct keyring *k)
+static enum err spkis_gather(struct keyring *k, const char *token)
 {
 	const struct config *c = k->config;
-	struct certificate *chain = calloc(CERT_CHAIN_MAX, sizeof *chain);
 	size_t n = c->listen_count;
 
 	for (size_t i = 0; i < c->key_count; i++)
 		n += c->key[i].certificate_count;
 	k->spki = calloc(n + 1, sizeof *k->spki);
-	if (k->spki == NULL || chain == NULL) {
-		free(chain);
+	if (k->spki == NULL)
 		return ERR_NOMEM;
-	}
+	for (size_t i = 0; i < k->count; i++)
+		for (size_t j = 0; j < k->key[i].certificate_count; j++)
+			memcpy(k->spki[k->spki_count++], k->key[i].certificate[j].spki_sha256,
+				SHA256_SIZE);
 	for (size_t i = 0; i < c->key_count; i++)
-		for (size_t j = 0; j < c->key[i].certificate_count; j++)
-			spki_add(k, chain, &c->key[i].certificate[j]);
+		for (size_t j = 0; !is_of(&c->key[i], token) && j < c->key[i].certificate_count;
+			j++)
+			spki_add(k, &c->key[i].certificate[j]);
 	k->delegation_count = k->spki_count;
 	for (size_t i = 0; i < c->listen_count; i++)
 		if (!c->listen[i].is_unix)
-			spki_add(k, chain, &c->listen[i].certificate);
-	free(chain);
+			spki_add(k, &c->listen[i].certificate);
+	return ERR_OK;
+}
+
+static void *read_ahead(void *arg)
+{
+	struct keyring *k = arg;
+
+	for (size_t i = 0; i < k->count; i++)
+		for (size_t j = 0; j < k->key[i].certificate_count; j++) {
+			if (k->read_enough)
+				return NULL;
+			(void)ring_certificate_read(k, &k->key[i], &k->key[i].certificate[j]);
+		}
+	return NULL;
+}
+
+void keyring_read_ahead(struct keyring *k)
+{
+	k->reading = pthread_create(&k->reader, NULL, read_ahead, k) == 0;
+}
+
+void ring_read_end(struct keyring *k)
+{
+	k->read_enough = true;
+	if (k->reading)
+		pthread_join(k->reader, NULL);
+	k->reading = false;
+}
+
+/* All of them, to check them. */
+static enum err certificates_read(struct keyring *k, struct refusal *why)
+{
+	for (size_t i = 0; i < k->count; i++)
+		for (size_t j = 0; j < k->key[i].certificate_count; j++) {
+			struct ring_certificate *c = &k->key[i].certificate[j];
+
+			if (ring_certificate_read(k, &k->key[i], c) == ERR_CERT_MALFORMED &&
+				c->leaf.der == NULL)
+				return malformed(k->key[i].config, c->file, why);
+		}
 	return ERR_OK;
 }
 
@@ -112,7 +185,7 @@ enum err keyring_new(
 	struct keyring **out, struct config *config, const char *token, struct refusal *why)
 {
 	struct keyring *k = calloc(1, sizeof *k);
-	enum err e = ERR_NOMEM;
+	enum err e;
 
 	*out = NULL;
 	if (k == NULL)
@@ -121,15 +194,14 @@ enum err keyring_new(
 	k->config = config_ref(config);
 	pthread_mutex_init(&k->lock, NULL);
 	k->key = calloc(config->key_count + 1, sizeof *k->key);
-	if (k->key == NULL || spkis_gather(k) != ERR_OK) {
-		refuse(why, ERR_NOMEM, "", "%s", "");
-		goto out;
-	}
-	e = ERR_OK;
+	e = k->key == NULL ? refuse(why, ERR_NOMEM, "", "%s", "") : ERR_OK;
 	for (size_t i = 0; e == ERR_OK && i < config->key_count; i++)
 		if (is_of(&config->key[i], token))
 			e = key_read(&k->key[k->count++], &config->key[i], why);
-out:
+	if (e == ERR_OK && spkis_gather(k, token) != ERR_OK)
+		e = refuse(why, ERR_NOMEM, "", "%s", "");
+	if (e == ERR_OK && token == NULL)
+		e = certificates_read(k, why);
 	if (e == ERR_OK)
 		*out = k;
 	else
@@ -147,6 +219,7 @@ void keyring_unref(struct keyring *k)
 {
 	if (k == NULL || atomic_fetch_sub(&k->references, 1) > 1)
 		return;
+	ring_read_end(k);
 	for (size_t i = 0; i < k->count; i++)
 		key_free(&k->key[i]);
 	free(k->key);
@@ -296,19 +369,39 @@ static bool same_key(const struct config_key *a, const struct config_key *b)
 		       memcmp(a->issuer_ca.octets, b->issuer_ca.octets, a->issuer_ca.len) == 0);
 }
 
+static bool same_certificate(const struct ring_certificate *a, const struct ring_certificate *b)
+{
+	return memcmp(a->sha256, b->sha256, SHA256_SIZE) == 0;
+}
+
 static void certificates_adopt(struct ring_key *k, const struct ring_key *old)
 {
 	for (size_t i = 0; i < k->certificate_count; i++)
 		for (size_t j = 0; j < old->certificate_count; j++)
 			if (k->certificate[i].proof == PROOF_UNTRIED &&
 				old->certificate[j].proof == PROOF_GOOD &&
-				memcmp(k->certificate[i].leaf.sha256,
-					old->certificate[j].leaf.sha256, SHA256_SIZE) == 0)
+				same_certificate(&k->certificate[i], &old->certificate[j]))
 				k->certificate[i].proof = PROOF_GOOD;
+}
+
+/* Those that will be adopted are read, before anybody has to wait for it. */
+static void certificates_prepare(
+	struct keyring *ring, struct ring_key *k, const struct ring_key *old)
+{
+	for (size_t i = 0; i < k->certificate_count; i++)
+		for (size_t j = 0; j < old->certificate_count; j++)
+			if (same_certificate(&k->certificate[i], &old->certificate[j]))
+				(void)ring_certificate_read(ring, k, &k->certificate[i]);
 }
 
 void keyring_adopt(struct keyring *k, struct keyring *old)
 {
+	for (size_t i = 0; i < k->count; i++) {
+		const struct ring_key *was = ring_key(old, k->key[i].config->name);
+
+		if (was != NULL)
+			certificates_prepare(k, &k->key[i], was);
+	}
 	pthread_mutex_lock(&old->lock);
 	for (size_t i = 0; i < k->count; i++) {
 		const struct ring_key *was = ring_key(old, k->key[i].config->name);

@@ -21,6 +21,9 @@ struct keyring;
  */
 enum err keyring_new(
 	struct keyring **out, struct config *config, const char *token, struct refusal *why);
+/* Reads certificates in a thread of its own until the first keyring_prove: while the token is
+ * opened, which takes long when there are thousands of keys. At most once. */
+void keyring_read_ahead(struct keyring *k);
 struct keyring *keyring_ref(struct keyring *k);
 void keyring_unref(struct keyring *k);
 const struct config *keyring_config(const struct keyring *k);

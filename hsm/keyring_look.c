@@ -44,12 +44,14 @@ static bool chain_holds(
 static bool to_prove(struct keyring *ring, struct ring_key *k, struct ring_certificate *c,
 	int64_t now, struct refusal *why)
 {
-	enum err e = certificate_valid_at(&c->leaf, now);
+	enum err e;
 
+	(void)ring_certificate_read(ring, k, c);
 	if (c->proof == PROOF_BAD && (c->again == 0 || monotonic_ms() < c->again)) {
 		*why = *c->unfit;
 		return false;
 	}
+	e = certificate_valid_at(&c->leaf, now);
 	if (e != ERR_OK || now <= c->leaf.not_before) {
 		refuse(why, e != ERR_OK ? e : ERR_CERT_NOT_YET, "certificate", "%s", "");
 		return false;
@@ -134,7 +136,7 @@ enum err key_look(struct pass *p, struct ring_key *k, struct refusal *why)
 		.accept_count = k->config->accept_weak_key_count};
 	struct token_key found = {0};
 	char weak[160] = "";
-	enum err e = token_key_find_in(p->token, p->index, k->config->uri, &found, why);
+	enum err e = token_key_find_in(p->token, pass_index(p), k->config->uri, &found, why);
 
 	if (e == ERR_OK)
 		e = token_key_check(p->token, &found, &rules, weak, sizeof weak, why);

@@ -6,21 +6,28 @@
 
 #define PROVERS_MOST 16
 
-/* Its provers are threads that take keys from the list in batches. */
+struct prover { /* a thread that takes keys from the list in batches */
+	struct pass *pass;
+	pthread_t thread;
+	bool active;
+	int64_t since; /* monotonic_ms when its call of the token began; 0: it is in none */
+};
+
 struct pass {
 	_Atomic unsigned users;
 	struct keyring *ring;
 	struct token *token;
 	struct append *ledger;
 	struct token_index *index; /* NULL: none */
+	bool indexing;		   /* it is being made: wait for it (pass_index) */
 	uint64_t number;
 	int64_t now, begun; /* begun: monotonic_ms */
 	struct ring_key **key;
 	size_t count, next;
 	pthread_mutex_t lock; /* of what follows */
-	pthread_cond_t moved;
-	unsigned active, steps, threads;
-	pthread_t thread[PROVERS_MOST];
+	pthread_cond_t ended; /* a prover, or the making of the index */
+	unsigned threads;
+	struct prover prover[PROVERS_MOST];
 	enum err err; /* the first that stops the pass, or asks for another soon */
 	bool stop, abandoned;
 };
@@ -28,17 +35,19 @@ struct pass {
 /* keyring_prove.c */
 /* The error of one step; stop: the whole pass. */
 void pass_trouble(struct pass *p, enum err e, bool stop);
-/* Something came back from token or ledger. */
-void pass_moved(struct pass *p);
+/* A call of the token begins, or has come back. */
+void prover_calls(struct prover *me, bool begins);
 bool pass_stopped(struct pass *p);
 /* Is the key still this pass's? Else it took too long and somebody else looks at it. */
 bool pass_owns(struct pass *p, const struct ring_key *k);
 /* The next keys: those that were asked for since the pass began before all others. */
 size_t pass_take(struct pass *p, struct ring_key **keys, size_t most);
-/* A prover's end: its last use of p. */
-void pass_leave(struct pass *p);
+/* The index, when it is made; NULL: there is none, keys are looked for one by one. */
+const struct token_index *pass_index(struct pass *p);
+/* A prover's end: its last use of the pass. */
+void pass_leave(struct prover *me);
 
-/* keyring_prover.c: a thread that proves keys until none is left; arg: the pass. */
+/* keyring_prover.c: a thread that proves keys until none is left; arg: struct prover. */
 void *prover(void *arg);
 
 /* keyring_look.c */

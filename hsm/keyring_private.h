@@ -12,6 +12,8 @@
 enum proof { PROOF_UNTRIED, PROOF_GOOD, PROOF_BAD };
 
 struct ring_certificate {
+	uint8_t sha256[SHA256_SIZE], spki_sha256[SHA256_SIZE]; /* of the leaf */
+	bool read; /* what follows: when the key is looked at, for reading takes long */
 	struct certificate leaf;
 	const struct config_file *file; /* the chain, leaf first, as in the configuration */
 	int64_t chain_looked;		/* when it was verified last, 0: never */
@@ -43,14 +45,23 @@ struct keyring {
 	uint8_t (*spki)[SHA256_SIZE]; /* of all delegation certificates of the configuration, then
 					 of its TLS servers' */
 	size_t delegation_count, spki_count;
-	uint64_t pass;	      /* counts them */
-	int64_t find_again;   /* monotonic_ms: absent keys are looked for again then */
-	_Atomic bool asked;   /* for a key that is not served */
-	pthread_mutex_t lock; /* guards all that changes of the keys */
+	pthread_t reader; /* reads certificates ahead ... */
+	bool reading;
+	_Atomic bool read_enough; /* ... until the first pass begins */
+	uint64_t pass;		  /* counts them */
+	int64_t find_again;	  /* monotonic_ms: absent keys are looked for again then */
+	_Atomic bool asked;	  /* for a key that is not served */
+	pthread_mutex_t lock;	  /* guards all that changes of the keys */
 };
 
 /* The newest proved certificate valid at now; NULL: none. With the lock held. */
 struct ring_certificate *ring_issuing(struct ring_key *k, int64_t now);
+/* Reads the certificate file's leaf, once. ERR_OK, or the reason why it can't issue, which is kept
+ * in c->unfit too. By whoever has claimed the key, without the lock. */
+enum err ring_certificate_read(
+	struct keyring *ring, const struct ring_key *k, struct ring_certificate *c);
+/* keyring_read_ahead has ended when this returns. */
+void ring_read_end(struct keyring *k);
 /* Sets *at to a copy of why (ERR_OK or NULL: to NULL). With the lock held. */
 void ring_refuse(struct refusal **at, const struct refusal *why);
 
@@ -71,7 +82,10 @@ struct self_test {
 	enum sign_result result;
 	struct refusal unfit; /* why it proved nothing */
 };
-enum err self_test_build(struct self_test *t);
+/* The SubjectPublicKeyInfo of a P-256 key whose private half is gone when this returns. */
+enum err self_test_spki(struct buf *out);
+/* valid_time 0: it expired when the certificate began. */
+enum err self_test_build(struct self_test *t, const struct buf *spki);
 /* The record in t->record. */
 enum err self_test_announce(struct self_test *t);
 void self_test_sign(struct self_test *t, struct token_session *session);

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +7,10 @@
 #include "keyring_pass.h"
 #include "log.h"
 
-#define INDEX_FROM    4	  /* so many keys are looked up in an index */
+#define INDEX_FROM    4	 /* so many keys are looked up in an index */
+#define LOOK_MS	      50 /* between two looks at the provers */
+#define FIRST	      2
+#define TRIM_FROM     256 /* so many proofs leave memory that nobody needs soon */
 #define FIND_SHARE    100 /* looking for absent keys takes one part of so many of the time ... */
 #define FIND_LEAST_MS 5000
 #define FIND_MOST_MS  30000 /* ... or more, when that is long */
@@ -25,7 +29,7 @@ static void pass_unref(struct pass *p)
 	token_index_free(p->index);
 	keyring_unref(p->ring);
 	free(p->key);
-	pthread_cond_destroy(&p->moved);
+	pthread_cond_destroy(&p->ended);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -39,12 +43,11 @@ void pass_trouble(struct pass *p, enum err e, bool stop)
 	pthread_mutex_unlock(&p->lock);
 }
 
-void pass_moved(struct pass *p)
+void prover_calls(struct prover *me, bool begins)
 {
-	pthread_mutex_lock(&p->lock);
-	p->steps++;
-	pthread_cond_signal(&p->moved);
-	pthread_mutex_unlock(&p->lock);
+	pthread_mutex_lock(&me->pass->lock);
+	me->since = begins ? monotonic_ms() : 0;
+	pthread_mutex_unlock(&me->pass->lock);
 }
 
 bool pass_owns(struct pass *p, const struct ring_key *k)
@@ -91,13 +94,24 @@ size_t pass_take(struct pass *p, struct ring_key **keys, size_t most)
 	return n;
 }
 
-void pass_leave(struct pass *p)
+const struct token_index *pass_index(struct pass *p)
 {
 	pthread_mutex_lock(&p->lock);
-	p->active--;
+	while (p->indexing && !p->abandoned)
+		pthread_cond_wait(&p->ended, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+	return p->index;
+}
+
+void pass_leave(struct prover *me)
+{
+	struct pass *p = me->pass;
+
+	pthread_mutex_lock(&p->lock);
+	me->active = false;
 	if (p->abandoned)
 		hung--;
-	pthread_cond_signal(&p->moved);
+	pthread_cond_broadcast(&p->ended);
 	pthread_mutex_unlock(&p->lock);
 	pass_unref(p);
 }
@@ -141,15 +155,14 @@ static enum err tell_all(struct pass *p)
 }
 
 /* What does not come back is written down as UNKNOWN and left to another pass. */
-static void abandon(struct pass *p)
+static void abandon(struct pass *p, unsigned threads)
 {
 	struct keyring *ring = p->ring;
 	struct attempt test = {.number = 0};
 
-	LOG(LOG_LEVEL_ERROR, "self-tests do not come back from the token",
-		LN("threads", p->active));
+	LOG(LOG_LEVEL_ERROR, "self-tests do not come back from the token", LN("threads", threads));
 	p->abandoned = true;
-	hung += p->active;
+	hung += threads;
 	pthread_mutex_lock(&ring->lock);
 	for (size_t i = 0; i < p->next; i++) {
 		struct ring_key *k = p->key[i];
@@ -164,22 +177,40 @@ static void abandon(struct pass *p)
 	pthread_mutex_unlock(&ring->lock);
 }
 
-/* Until all provers have ended, or nothing moves for `limit`. */
+/* How many are at work; *calls: all of them are in calls of the token that began before `before`.
+ * The ledger may take as long as it takes. */
+static unsigned provers_active(const struct pass *p, int64_t before, bool *calls)
+{
+	unsigned n = 0;
+
+	*calls = true;
+	for (unsigned i = 0; i < p->threads; i++) {
+		const struct prover *one = &p->prover[i];
+
+		if (!one->active)
+			continue;
+		n++;
+		*calls = *calls && one->since != 0 && one->since < before;
+	}
+	return n;
+}
+
+/* Until all provers have ended, or no call of the token comes back for `limit`. */
 static void wait_for_provers(struct pass *p, int64_t limit)
 {
-	unsigned steps = 0;
-	int64_t until = monotonic_ms() + limit;
+	unsigned active;
+	bool calls;
 
 	pthread_mutex_lock(&p->lock);
-	while (p->active > 0 && !p->abandoned) {
-		struct timespec at = {until / 1000, until % 1000 * 1000000};
+	while ((active = provers_active(p, monotonic_ms() - limit, &calls)) > 0) {
+		int64_t look = monotonic_ms() + LOOK_MS;
+		struct timespec at = {look / 1000, look % 1000 * 1000000};
 
-		if (pthread_cond_timedwait(&p->moved, &p->lock, &at) != 0 && steps == p->steps)
-			abandon(p);
-		if (steps != p->steps) {
-			steps = p->steps;
-			until = monotonic_ms() + limit;
+		if (calls) {
+			abandon(p, active);
+			break;
 		}
+		pthread_cond_timedwait(&p->ended, &p->lock, &at);
 	}
 	pthread_mutex_unlock(&p->lock);
 }
@@ -187,14 +218,15 @@ static void wait_for_provers(struct pass *p, int64_t limit)
 static void provers_start(struct pass *p, unsigned threads)
 {
 	for (unsigned i = 0; i < threads && i < PROVERS_MOST && 2 * i < p->count; i++) {
+		struct prover *one = &p->prover[p->threads];
+
 		pthread_mutex_lock(&p->lock);
+		*one = (struct prover){.pass = p, .active = true};
 		p->users++;
-		p->active++;
-		if (pthread_create(&p->thread[p->threads], NULL, prover, p) == 0) {
+		if (pthread_create(&one->thread, NULL, prover, one) == 0) {
 			p->threads++;
 		} else {
 			p->users--;
-			p->active--;
 			p->err = ERR_NOMEM;
 		}
 		pthread_mutex_unlock(&p->lock);
@@ -205,9 +237,9 @@ static void provers_end(struct pass *p)
 {
 	for (unsigned i = 0; i < p->threads; i++)
 		if (p->abandoned)
-			pthread_detach(p->thread[i]);
+			pthread_detach(p->prover[i].thread);
 		else
-			pthread_join(p->thread[i], NULL);
+			pthread_join(p->prover[i].thread, NULL);
 }
 
 static struct pass *pass_new(struct keyring *ring, struct token *token, struct append *ledger)
@@ -226,7 +258,7 @@ static struct pass *pass_new(struct keyring *ring, struct token *token, struct a
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->moved, &monotonic);
+	pthread_cond_init(&p->ended, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	p->key = calloc(ring->count + 1, sizeof(struct ring_key *));
 	if (p->key != NULL)
@@ -243,6 +275,28 @@ static int64_t find_pause(int64_t cost)
 	return pause < FIND_LEAST_MS ? 0 : pause < FIND_MOST_MS ? pause : FIND_MOST_MS;
 }
 
+/* Many keys are looked up in an index, which takes long to make: a few, those that were asked for
+ * last, are found without it and proved meanwhile. */
+static enum err index_make(struct pass *p, unsigned threads)
+{
+	struct token_index *index = NULL;
+	struct refusal why = {.err = ERR_OK};
+	enum err e;
+
+	for (size_t i = 0; i < p->count && i < FIRST; i++)
+		if (!p->key[i]->found)
+			(void)key_look(p, p->key[i], &why);
+	p->indexing = true;
+	provers_start(p, threads);
+	e = token_index_make(p->token, &index, NULL);
+	pthread_mutex_lock(&p->lock);
+	p->index = index;
+	p->indexing = false;
+	pthread_cond_broadcast(&p->ended);
+	pthread_mutex_unlock(&p->lock);
+	return e;
+}
+
 enum err keyring_prove(struct keyring *ring, struct token *token, struct append *ledger,
 	unsigned threads, int64_t limit_ms)
 {
@@ -251,18 +305,24 @@ enum err keyring_prove(struct keyring *ring, struct token *token, struct append 
 	int64_t find_ms = 0;
 	enum err e = p == NULL ? ERR_NOMEM : clock_now(&p->now, NULL);
 
+	ring_read_end(ring);
 	if (e == ERR_OK) {
 		gather(p);
 		e = tell_all(p);
 	}
 	for (size_t i = 0; e == ERR_OK && i < p->count; i++)
 		absent += !p->key[i]->found;
-	if (absent > INDEX_FROM)
-		e = token_index_make(token, &p->index, NULL);
+	if (e == ERR_OK && absent > INDEX_FROM) {
+		enum err made = index_make(p, threads);
+
+		if (made != ERR_OK)
+			pass_trouble(p, made, true);
+	} else if (e == ERR_OK) {
+		provers_start(p, threads);
+	}
 	if (p != NULL)
 		find_ms = monotonic_ms() - p->begun;
 	if (e == ERR_OK) {
-		provers_start(p, threads);
 		wait_for_provers(p, limit_ms);
 		provers_end(p);
 		pthread_mutex_lock(&p->lock);
@@ -271,6 +331,8 @@ enum err keyring_prove(struct keyring *ring, struct token *token, struct append 
 		if (p->index == NULL)
 			find_ms = monotonic_ms() - p->begun;
 		ring->find_again = monotonic_ms() + find_pause(find_ms);
+		if (p->count > TRIM_FROM)
+			malloc_trim(0);
 	}
 	if (p != NULL)
 		pass_unref(p);

@@ -10,7 +10,9 @@
 #define AGAIN_MOST_MS 600000
 
 struct tests {
+	struct prover *me;
 	struct pass *pass;
+	struct buf spki; /* of the delegated credentials */
 	size_t count;
 	struct self_test test[BATCH];
 	struct append_item item[BATCH];
@@ -44,7 +46,6 @@ static bool submit_tests(struct tests *s, enum err (*record)(struct self_test *)
 		s->count = n;
 	else
 		pass_trouble(p, e, true);
-	pass_moved(p);
 	return e == ERR_OK;
 }
 
@@ -71,8 +72,9 @@ static void sign_tests(struct tests *s)
 		if (session == NULL)
 			(void)token_session_take(
 				s->pass->token, monotonic_ms() + SESSION_MS, &session, &t->unfit);
+		prover_calls(s->me, true);
 		self_test_sign(t, session);
-		pass_moved(s->pass);
+		prover_calls(s->me, false);
 		if (session != NULL && t->result != SIGN_GOOD) {
 			token_session_give(session);
 			session = NULL;
@@ -144,9 +146,13 @@ static bool begin_test(struct tests *s, struct ring_key *k)
 	struct refusal why = {.err = ERR_CERT_MALFORMED};
 	struct ring_certificate *c = NULL;
 	struct self_test *t = &s->test[s->count];
-	enum err e = k->found ? ERR_OK : key_look(p, k, &why);
+	enum err e = ERR_OK;
 
-	pass_moved(p);
+	if (!k->found) {
+		prover_calls(s->me, true);
+		e = key_look(p, k, &why);
+		prover_calls(s->me, false);
+	}
 	if (!pass_owns(p, k))
 		return false;
 	if (e == ERR_OK)
@@ -170,7 +176,7 @@ static bool begin_test(struct tests *s, struct ring_key *k)
 		.tbs = BUF_INIT(DC_TBS_MAX),
 		.dc = BUF_INIT(DC_MAX),
 		.record = BUF_INIT(RECORD_MAX)};
-	e = self_test_build(t);
+	e = self_test_build(t, &s->spki);
 	if (e == ERR_OK)
 		s->count++;
 	else
@@ -209,18 +215,26 @@ static void prove_some(struct tests *s, struct ring_key **keys, size_t count)
 
 void *prover(void *arg)
 {
-	struct pass *p = arg;
+	struct prover *me = arg;
+	struct pass *p = me->pass;
 	struct tests *s = calloc(1, sizeof *s);
 	struct ring_key *keys[BATCH];
-	size_t n, most = 2;
+	size_t n, most = 1;
 
-	if (s != NULL)
+	if (s != NULL) {
+		s->me = me;
 		s->pass = p;
+		s->spki = (struct buf)BUF_INIT(SPKI_MAX);
+		if (self_test_spki(&s->spki) != ERR_OK)
+			pass_trouble(p, ERR_CRYPTO, true);
+	}
 	while (s != NULL && !pass_stopped(p) && (n = pass_take(p, keys, most)) > 0) {
 		prove_some(s, keys, n);
 		most = 2 * most < BATCH ? 2 * most : BATCH;
 	}
+	if (s != NULL)
+		buf_free(&s->spki);
 	free(s);
-	pass_leave(p);
+	pass_leave(me);
 	return NULL;
 }

@@ -54,10 +54,18 @@ static bool entry_read(struct token *t, struct entry *e, CK_OBJECT_HANDLE handle
 	uint8_t label[256], id[256];
 	size_t label_len, id_len;
 
-	if (attribute_read(t, handle, CKA_LABEL, label, sizeof label, &label_len) != CKR_OK)
-		label_len = 0;
-	if (attribute_read(t, handle, CKA_ID, id, sizeof id, &id_len) != CKR_OK)
-		id_len = 0;
+	CK_ATTRIBUTE both[] = {{CKA_LABEL, label, sizeof label}, {CKA_ID, id, sizeof id}};
+
+	if (t->p11->C_GetAttributeValue(t->keeper, handle, both, 2) == CKR_OK &&
+		both[0].ulValueLen <= sizeof label && both[1].ulValueLen <= sizeof id) {
+		label_len = both[0].ulValueLen;
+		id_len = both[1].ulValueLen;
+	} else {
+		if (attribute_read(t, handle, CKA_LABEL, label, sizeof label, &label_len) != CKR_OK)
+			label_len = 0;
+		if (attribute_read(t, handle, CKA_ID, id, sizeof id, &id_len) != CKR_OK)
+			id_len = 0;
+	}
 	*e = (struct entry){
 		handle, malloc(label_len + id_len + 1), (uint16_t)label_len, (uint16_t)id_len};
 	if (e->text == NULL)
@@ -114,6 +122,7 @@ enum err token_index_make(struct token *t, struct token_index **out, struct refu
 		return refuse(why, e, "", "%s", "");
 	keeper_lock(t);
 	e = all_keys(t, &found, &count, why);
+	keeper_unlock(t);
 	if (e == ERR_OK) {
 		x->entry = calloc(count + 1, sizeof *x->entry);
 		x->by_id = calloc(count + 1, sizeof(struct entry *));
@@ -121,13 +130,13 @@ enum err token_index_make(struct token *t, struct token_index **out, struct refu
 			e = refuse(why, ERR_NOMEM, "", "%s", "");
 	}
 	for (CK_ULONG i = 0; e == ERR_OK && i < count; i++) {
-		keeper_touch(t);
+		keeper_lock(t); /* others may use the keeper session in between */
 		if (entry_read(t, &x->entry[i], found[i]))
 			x->count++;
 		else
 			e = refuse(why, ERR_NOMEM, "", "%s", "");
+		keeper_unlock(t);
 	}
-	keeper_unlock(t);
 	free(found);
 	if (e != ERR_OK) {
 		token_index_free(x);

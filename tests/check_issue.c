@@ -628,6 +628,36 @@ START_TEST(ledger_is_gone_while_proving)
 }
 END_TEST
 
+/* However long the ledger takes: only the token's calls have a limit. */
+START_TEST(ledger_is_slow_while_proving)
+{
+	keyring_forget(keys);
+	fake_append.delay_ms = 300;
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 50), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_OK);
+	ck_assert_uint_eq(fake_count(RECORD_UNKNOWN), 0);
+}
+END_TEST
+
+START_TEST(token_hangs_while_proving)
+{
+	keyring_forget(keys);
+	fake_token.delay_ms = 600;
+	ck_assert_int_eq(
+		keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 50), ERR_TIMEOUT);
+	ck_assert_uint_eq(keyring_hung(), 1);
+	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
+	ck_assert_uint_eq(fake_count(RECORD_UNKNOWN), 1);
+	for (int i = 0; i < 1000 && keyring_hung() > 0; i++)
+		nanosleep(&(struct timespec){0, 10000000}, NULL);
+	ck_assert_uint_eq(keyring_hung(), 0); /* what it brings is not used */
+	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
+	fake_token.delay_ms = 0;
+	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
+	ck_assert_int_eq(state_now(), ERR_OK);
+}
+END_TEST
+
 /* Rollover: of several certificates the newest proved one that is valid issues. */
 START_TEST(newest_valid_certificate)
 {
@@ -727,7 +757,8 @@ int main(void)
 		three_attempts_at_most, no_session, late_signature, deadline_before_anything,
 		deadline_within_a_batch, replay_is_the_first_credential, replay_that_expired,
 		self_test_is_written_down_first, foreign_key_is_refused, unfit_key_is_refused,
-		ledger_is_gone_while_proving, newest_valid_certificate, proofs_are_adopted,
+		ledger_is_gone_while_proving, ledger_is_slow_while_proving,
+		token_hangs_while_proving, newest_valid_certificate, proofs_are_adopted,
 		certificate_without_delegation};
 	Suite *s = suite_create("issue");
 	TCase *c = tcase_create("order");

@@ -251,6 +251,9 @@ enum err append_records(struct append *a, const struct append_item *items, size_
 	struct append_answers *out, struct refusal *why)
 {
 	(void)a;
+	nanosleep(&(struct timespec){fake_append.delay_ms / 1000,
+			  fake_append.delay_ms % 1000 * 1000000},
+		NULL);
 	memset(out, 0, sizeof *out);
 	for (size_t i = 0; i < count; i++) {
 		struct record r;

@@ -49,6 +49,7 @@ extern struct {
 extern struct {
 	enum err fail_type_err; /* whole APPEND with this type fails */
 	enum record_type fail_type;
+	int64_t delay_ms; /* of each APPEND */
 	enum err refuse_authorised, refuse_issued;
 	bool replay; /* AUTHORISED is answered with the records in replay_* */
 	struct buf replay_authorised, replay_issued;
