@@ -59,6 +59,8 @@ static struct checkpoint newest(void)
 	return c;
 }
 
+static uint64_t begins;
+
 static void take(bool all)
 {
 	ck_assert_int_eq(heads_take(&b.ledger, all, b.now, b.ms), ERR_OK);
@@ -84,10 +86,15 @@ static void reconfigure(void)
 	bench_open(&b);
 }
 
+/* These chains have no START: that is said of each and not counted. */
 static void say(void *arg, const char *chain, int64_t idx, const char *what)
 {
 	size_t len = strlen(said);
 
+	if (strstr(what, "the chain begins with")) {
+		begins++;
+		return;
+	}
 	(void)arg;
 	snprintf(said + len, sizeof(said) - len, "%s %lld %s\n", chain, (long long)idx, what);
 }
@@ -103,9 +110,10 @@ static uint64_t problems(struct verify *v)
 	v->problem = say;
 	said[0] = '\0';
 	ck_assert_int_eq(store_sqlite.open_copy(&st, b.path, &why), ERR_OK);
+	begins = 0;
 	ck_assert_int_eq(verify_store(v, st, NULL), ERR_OK);
 	store_sqlite.abandon(st);
-	return v->problems;
+	return v->problems - begins;
 }
 
 /* ---- the key ---- */

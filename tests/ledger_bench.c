@@ -37,7 +37,9 @@ static struct config *config_make(struct bench *b)
 	struct config_token token = {.name = "main", .module = word, .uri = word, .pin = word};
 	struct config_key key = {.name = "www", .token = "main", .uri = word, .policy = "default"};
 	struct policy policy = {.name = "default"};
-	struct config_client clients[] = {{.name = "edge", .may = RIGHT_ISSUE},
+	char www[] = "www", *keys[] = {www};
+	struct config_client clients[] = {
+		{.name = "edge", .may = RIGHT_ISSUE, .keys = keys, .key_count = 1},
 		{.name = "security", .may = RIGHT_HOLD | RIGHT_RELEASE},
 		{.name = "watch", .may = RIGHT_HOLD}};
 	struct config plain = {.node = "sign1",

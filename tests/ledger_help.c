@@ -109,7 +109,8 @@ static void spki_make(struct sample *s, unsigned n)
 	buf_put(&s->spki, half, sizeof(half));
 }
 
-static void dc_sign(struct sample *s, const struct issuer *i, uint32_t valid_time)
+static void dc_sign(const struct sample *s, const struct issuer *i, uint32_t valid_time,
+	struct buf *tbs, struct buf *out)
 {
 	EVP_MD_CTX *c = EVP_MD_CTX_new();
 	uint8_t signature[128];
@@ -120,17 +121,24 @@ static void dc_sign(struct sample *s, const struct issuer *i, uint32_t valid_tim
 		.spki_len = s->spki.len,
 		.algorithm = SCHEME_ECDSA_P256};
 
-	ck_assert_int_eq(
-		dc_build_tbs(&s->tbs, DC_SERVER, i->certificate, i->certificate_len, &dc), 0);
+	ck_assert_int_eq(dc_build_tbs(tbs, DC_SERVER, i->certificate, i->certificate_len, &dc), 0);
 	ck_assert_int_eq(EVP_DigestSignInit(c, NULL, EVP_sha256(), NULL, i->key), 1);
-	ck_assert_int_eq(EVP_DigestSign(c, signature, &len, s->tbs.octets, s->tbs.len), 1);
+	ck_assert_int_eq(EVP_DigestSign(c, signature, &len, tbs->octets, tbs->len), 1);
 	EVP_MD_CTX_free(c);
 	dc.signature = signature;
 	dc.signature_len = len;
-	ck_assert_int_eq(dc_build(&s->dc, &dc), 0);
+	ck_assert_int_eq(dc_build(out, &dc), 0);
+}
+
+static void both_sign(struct sample *s, const struct issuer *i)
+{
+	dc_sign(s, i, (uint32_t)(HELP_NOW + 3600 - i->not_before), &s->tbs, &s->dc);
+	dc_sign(s, i, 0, &s->test_tbs, &s->test_dc);
 	sha256(s->spki.octets, s->spki.len, s->spki_sha256);
 	sha256(s->tbs.octets, s->tbs.len, s->tbs_sha256);
 	sha256(s->dc.octets, s->dc.len, s->dc_sha256);
+	sha256(s->test_tbs.octets, s->test_tbs.len, s->test_tbs_sha256);
+	sha256(s->test_dc.octets, s->test_dc.len, s->test_dc_sha256);
 }
 
 static void record_begin(
@@ -175,23 +183,29 @@ static void self_test_make(struct sample *s, const struct issuer *i)
 	record_begin(r, RECORD_SELF_TEST, s, RECORD_NONE);
 	r->key = octets_text("www");
 	r->certificate_sha256 = octets_of(i->certificate_sha256, SHA256_SIZE);
-	r->tbs_sha256 = octets_of(s->tbs_sha256, SHA256_SIZE);
+	r->tbs_sha256 = octets_of(s->test_tbs_sha256, SHA256_SIZE);
+	r->spki = octets_of(s->spki.octets, s->spki.len);
+	r->valid_time = 0;
+	r->now = HELP_NOW;
+	r->cert_not_before = i->not_before;
 	r->generation = octets_of(i->generation, SHA256_SIZE);
 	r = &s->proved;
 	record_begin(r, RECORD_KEY_PROVED, s, RECORD_NONE);
 	r->key = octets_text("www");
 	r->certificate_sha256 = octets_of(i->certificate_sha256, SHA256_SIZE);
 	r->certificates = octets_of(i->certificates.octets, i->certificates.len);
+	r->dc = octets_of(s->test_dc.octets, s->test_dc.len);
+	r->dc_sha256 = octets_of(s->test_dc_sha256, SHA256_SIZE);
 	r->generation = octets_of(i->generation, SHA256_SIZE);
 }
 
 void sample_make(struct sample *s, const struct issuer *i, unsigned n)
 {
 	memset(s, 0, sizeof(*s));
-	s->spki = s->tbs = s->dc = (struct buf)BUF_INIT(65536);
+	s->spki = s->tbs = s->dc = s->test_tbs = s->test_dc = (struct buf)BUF_INIT(65536);
 	snprintf(s->id, sizeof(s->id), "%032x", n);
 	spki_make(s, n);
-	dc_sign(s, i, (uint32_t)(HELP_NOW + 3600 - i->not_before));
+	both_sign(s, i);
 	memset(s->request_sha256, (int)n, SHA256_SIZE);
 	authorised_make(&s->authorised, s, i);
 	self_test_make(s, i);
@@ -212,6 +226,8 @@ void sample_free(struct sample *s)
 	buf_free(&s->spki);
 	buf_free(&s->tbs);
 	buf_free(&s->dc);
+	buf_free(&s->test_tbs);
+	buf_free(&s->test_dc);
 }
 
 void help_start(struct record *r, const struct issuer *i)

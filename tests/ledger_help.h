@@ -29,6 +29,8 @@ void issuer_free(struct issuer *i);
 struct sample {
 	char id[ID_SIZE];
 	struct buf spki, tbs, dc;
+	struct buf test_tbs, test_dc; /* of the self-test: valid_time 0 */
+	uint8_t test_tbs_sha256[SHA256_SIZE], test_dc_sha256[SHA256_SIZE];
 	uint8_t spki_sha256[SHA256_SIZE], tbs_sha256[SHA256_SIZE], dc_sha256[SHA256_SIZE];
 	uint8_t request_sha256[SHA256_SIZE];
 	struct record self_test, proved, authorised, issued, failed, unknown, refused;

@@ -70,6 +70,14 @@ struct attempt *attempts_find(const struct attempts *a, const struct record *r)
 	return at && at->state != ATTEMPT_NONE ? at : NULL;
 }
 
+const struct attempt *attempts_number(
+	const struct attempts *a, const struct record *r, uint8_t number)
+{
+	const struct attempt *at = a->size ? slot_of(a, r->id.at, r->id.len, number) : NULL;
+
+	return at && at->state != ATTEMPT_NONE ? at : NULL;
+}
+
 struct attempt *attempts_begin(
 	struct attempts *a, const struct record *r, const char *json, size_t len)
 {
@@ -97,7 +105,7 @@ void attempts_end(struct attempts *a, struct attempt *at, enum attempt_state sta
 	if (at->state == ATTEMPT_OPEN)
 		a->open--;
 	at->state = (uint8_t)state;
-	if (state == ATTEMPT_CLOSED) {
+	if (state == ATTEMPT_CLOSED || state == ATTEMPT_FAILED) {
 		free(at->json);
 		at->json = NULL;
 	}

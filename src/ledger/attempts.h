@@ -4,7 +4,7 @@
 
 #include "record.h"
 
-enum attempt_state { ATTEMPT_NONE, ATTEMPT_OPEN, ATTEMPT_UNKNOWN, ATTEMPT_CLOSED };
+enum attempt_state { ATTEMPT_NONE, ATTEMPT_OPEN, ATTEMPT_UNKNOWN, ATTEMPT_FAILED, ATTEMPT_CLOSED };
 
 struct attempt {
 	char id[ID_SIZE];
@@ -23,6 +23,9 @@ struct attempts {
 void attempts_free(struct attempts *a);
 /* The attempt that this record is about; NULL: none was begun. */
 struct attempt *attempts_find(const struct attempts *a, const struct record *r);
+/* Attempt `number` of the same id; NULL. */
+const struct attempt *attempts_number(
+	const struct attempts *a, const struct record *r, uint8_t number);
 /* A new open one. NULL: no memory. Pointers to others move. */
 struct attempt *attempts_begin(
 	struct attempts *a, const struct record *r, const char *json, size_t len);

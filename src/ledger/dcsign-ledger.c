@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "options.h"
 #include "prove.h"
@@ -12,9 +13,13 @@
 
 static enum err run_verify(const struct options *o, struct store *s, int *status)
 {
-	struct verify v = {.known = o->known, .public_key = o->verifier_key ? o->public_key : NULL};
+	struct verify v = {.known = o->known,
+		.public_key = o->verifier_key ? o->public_key : NULL,
+		.chain_only = o->chain_only};
 
 	say_to(&v, o->list.json);
+	if (o->progress || isatty(STDERR_FILENO))
+		say_progress(&v);
 
 	enum err e = verify_store(&v, s, o->list.chain);
 
@@ -92,7 +97,9 @@ static const struct command {
 	uint64_t takes;
 	enum err (*run)(const struct options *o, struct store *s, int *status);
 } commands[] = {
-	{"verify", COMMON | OPTION(OPT_JSON) | OPTION(OPT_CHECKPOINT) | OPTION(OPT_VERIFIER_KEY),
+	{"verify",
+		COMMON | OPTION(OPT_JSON) | OPTION(OPT_CHECKPOINT) | OPTION(OPT_VERIFIER_KEY) |
+			OPTION(OPT_CHAIN_ONLY) | OPTION(OPT_PROGRESS),
 		run_verify},
 	{"list", COMMON | TIMES | FILTERS, run_list},
 	{"live", COMMON | FILTERS | OPTION(OPT_AT), run_live},
@@ -102,7 +109,8 @@ static const struct command {
 
 static const char usage[] =
 	"usage: dcsign ledger verify [--ledger URL] [--chain NAME] [--checkpoint FILE]\n"
-	"                            [--verifier-key KEY] [--json]\n"
+	"                            [--verifier-key KEY] [--chain-only] [--progress]\n"
+	"                            [--json]\n"
 	"       dcsign ledger list   [--ledger URL] [--chain NAME] [--key ID] [--client NAME]\n"
 	"                            [--spki-sha256 HEX] [--certificate-sha256 HEX]\n"
 	"                            [--from TIME] [--to TIME] [--json | --csv]\n"

@@ -4,6 +4,8 @@
 #define DCSIGN_JUDGE_H
 
 #include "attempts.h"
+#include "signatures.h"
+#include "tables.h"
 
 /* what: borrowed during the call */
 typedef void judge_wrong(void *arg, int64_t idx, const char *what);
@@ -13,7 +15,11 @@ struct judge {
 	void *arg;
 	struct attempts attempts;
 	struct proved *proved;
-	struct generation *generations;
+	struct rules *rules;
+	struct tally tally;
+	struct signatures *signatures;
+	struct tables *tables; /* NULL: are not looked at */
+	bool begun;
 	struct inforce *holds;
 	struct buf opened, tbs;
 	const char *json; /* the record at hand */
@@ -22,10 +28,13 @@ struct judge {
 	uint64_t credentials; /* ISSUED */
 };
 
-void judge_init(struct judge *j, judge_wrong *say, void *arg);
+/* ERR_NOMEM; judge_free all the same. */
+enum err judge_init(struct judge *j, struct crew *crew, judge_wrong *say, void *arg);
 void judge_free(struct judge *j);
 /* The next record, and its text. ERR_NOMEM. */
 enum err judge_take(struct judge *j, const struct record *r, const char *json, size_t len);
+/* After the last record: what is still to be said. ERR_NOMEM. */
+enum err judge_end(struct judge *j);
 /* Attempts that have no outcome, of a chain that was not stopped in order. */
 uint64_t judge_open(const struct judge *j);
 

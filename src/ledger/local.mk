@@ -1,6 +1,6 @@
 # src/ledger: the daemon and the tool share all but their mains.
 noinst_LIBRARIES += src/ledger/libledger.a
-src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(CRYPTO_CFLAGS)
+src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
 src_ledger_libledger_a_SOURCES = \
 	src/ledger/store.c src/ledger/store.h \
 	src/ledger/sqlite.c src/ledger/sqlite-attempts.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite.h \
@@ -20,11 +20,17 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/rebuild.c src/ledger/rebuild.h \
 	src/ledger/inforce.c src/ledger/inforce.h \
 	src/ledger/witness.c src/ledger/witness.h \
+	src/ledger/crew.c src/ledger/crew.h \
+	src/ledger/leaves.c src/ledger/leaves.h \
+	src/ledger/signatures.c src/ledger/signatures.h \
+	src/ledger/rules.c src/ledger/rules.h \
+	src/ledger/tally.c src/ledger/tally.h \
+	src/ledger/tables.c src/ledger/tables.h \
 	src/ledger/judge.c src/ledger/judge.h \
 	src/ledger/verify.c src/ledger/verify.h \
 	src/ledger/prove.c src/ledger/prove.h \
 	src/ledger/list.c src/ledger/list.h
-LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS)
+LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
 
 pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger src/ledger/dcsign-ledger
 src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c \

@@ -16,7 +16,8 @@ static const struct option options[] = {{"ledger", required_argument, NULL, OPT_
 	{"at", required_argument, NULL, OPT_AT}, {"spki-sha256", required_argument, NULL, OPT_SPKI},
 	{"certificate-sha256", required_argument, NULL, OPT_CERTIFICATE},
 	{"csv", no_argument, NULL, OPT_CSV}, {"id", required_argument, NULL, OPT_ID},
-	{NULL, 0, NULL, 0}};
+	{"chain-only", no_argument, NULL, OPT_CHAIN_ONLY},
+	{"progress", no_argument, NULL, OPT_PROGRESS}, {NULL, 0, NULL, 0}};
 
 static bool option_take(struct options *o, int option, const char *value)
 {
@@ -55,6 +56,12 @@ static bool option_take(struct options *o, int option, const char *value)
 		break;
 	case OPT_ID:
 		o->id = value;
+		break;
+	case OPT_CHAIN_ONLY:
+		o->chain_only = true;
+		break;
+	case OPT_PROGRESS:
+		o->progress = true;
 		break;
 	case OPT_JSON:
 		o->list.json = true;

@@ -11,6 +11,7 @@ struct options {
 	const char *url;
 	struct list list; /* chain, key, client, from, to, json ... */
 	const char *checkpoint, *verifier_key, *id;
+	bool chain_only, progress;
 	struct buf notes;    /* what the file `checkpoint` holds */
 	struct known *known; /* the same */
 	uint8_t public_key[CHECKPOINT_KEY];
@@ -32,7 +33,9 @@ enum {
 	OPT_SPKI,
 	OPT_CERTIFICATE,
 	OPT_CSV,
-	OPT_ID
+	OPT_ID,
+	OPT_CHAIN_ONLY,
+	OPT_PROGRESS
 };
 
 #define OPTION(option) (UINT64_C(1) << ((option)-OPTIONS_MANY))

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pubkey.h"
 #include "state.h"
 
 void proved_free(struct proved *list)
@@ -29,6 +28,17 @@ const struct certificate *proved_find(const struct proved *list, const struct re
 	return NULL;
 }
 
+static const char *proved_check(const struct proved *p, const struct record *r)
+{
+	const struct certificate *c = &p->certificate;
+
+	if (memcmp(c->sha256, r->certificate_sha256.at, SHA256_SIZE) != 0)
+		return "its certificate does not have the SHA-256 that it names";
+	if (certificate_may_delegate(c, AS_VERIFIER, NULL))
+		return "its certificate must not sign delegated credentials";
+	return NULL;
+}
+
 const char *proved_add(struct proved **list, const struct record *r)
 {
 	struct reader in;
@@ -38,6 +48,7 @@ const char *proved_add(struct proved **list, const struct record *r)
 	size_t len = reader_u24(&in);
 	const uint8_t *der = reader_take(&in, len);
 	struct proved *p = calloc(1, sizeof(*p));
+	const char *what;
 
 	if (!p)
 		return "there is no memory for its certificate";
@@ -46,13 +57,15 @@ const char *proved_add(struct proved **list, const struct record *r)
 		free(p);
 		return "its certificates can't be read";
 	}
+	what = proved_check(p, r);
+	if (!what && proved_find(*list, r)) {
+		certificate_free(&p->certificate);
+		free(p);
+		return NULL;
+	}
 	p->next = *list;
 	*list = p;
-	if (memcmp(p->certificate.sha256, r->certificate_sha256.at, SHA256_SIZE) != 0)
-		return "its certificate does not have the SHA-256 that it names";
-	if (certificate_may_delegate(&p->certificate, AS_VERIFIER, NULL))
-		return "its certificate must not sign delegated credentials";
-	return NULL;
+	return what;
 }
 
 static const struct scheme *scheme_named(const struct octets *name)
@@ -114,24 +127,6 @@ const char *rebuild_authorised(const struct record *r, const struct certificate 
 	return NULL;
 }
 
-/* The signature, over the octets that the credential itself and the role make. */
-static const char *signature_check(const struct dc *dc, enum dc_role role,
-	const struct record *authorised, const struct certificate *c)
-{
-	const struct scheme *s = scheme_by_code(dc->algorithm);
-	struct buf tbs = BUF_INIT(DC_TBS_MAX);
-	const char *wrong = NULL;
-
-	if (dc_build_tbs(&tbs, role, c->der, c->len, dc) ||
-		!same_digest(&authorised->tbs_sha256, tbs.octets, tbs.len))
-		wrong = "its credential is not the one that was authorised";
-	else if (!s ||
-		 pubkey_verify(c->key, s, tbs.octets, tbs.len, dc->signature, dc->signature_len))
-		wrong = "its signature does not verify under the certificate's key";
-	buf_free(&tbs);
-	return wrong;
-}
-
 static bool same_fields(const struct dc *a, const struct dc *b)
 {
 	return a->valid_time == b->valid_time && a->scheme == b->scheme &&
@@ -139,18 +134,21 @@ static bool same_fields(const struct dc *a, const struct dc *b)
 	       memcmp(a->spki, b->spki, a->spki_len) == 0;
 }
 
-const char *rebuild_credential(
-	const struct record *r, const struct record *authorised, const struct certificate *c)
+const char *rebuild_credential(const struct record *r, const struct record *authorised,
+	const struct certificate *c, struct dc *dc, struct buf *tbs)
 {
 	enum dc_role role = DC_SERVER;
-	struct dc dc, want;
+	struct dc want;
 
 	if (!same_digest(&r->dc_sha256, r->dc.at, r->dc.len))
 		return "dc_sha256 is not that of dc";
-	if (dc_parse(&dc, r->dc.at, r->dc.len))
+	if (dc_parse(dc, r->dc.at, r->dc.len))
 		return "its dc is no delegated credential";
 	if (authorised->type == RECORD_AUTHORISED &&
-		(!fields_of(&want, &role, authorised) || !same_fields(&dc, &want)))
+		(!fields_of(&want, &role, authorised) || !same_fields(dc, &want)))
 		return "its credential has other fields than were authorised";
-	return signature_check(&dc, role, authorised, c);
+	if (dc_build_tbs(tbs, role, c->der, c->len, dc) ||
+		!same_digest(&authorised->tbs_sha256, tbs->octets, tbs->len))
+		return "its credential is not the one that was authorised";
+	return NULL;
 }

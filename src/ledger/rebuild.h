@@ -23,8 +23,9 @@ const struct certificate *proved_find(const struct proved *list, const struct re
 const char *rebuild_authorised(
 	const struct record *r, const struct certificate *c, struct buf *tbs);
 /* The credential of ISSUED or LATE, against its AUTHORISED; or of KEY-PROVED, against its
- * SELF-TEST. */
-const char *rebuild_credential(
-	const struct record *r, const struct record *authorised, const struct certificate *c);
+ * SELF-TEST: all but the signature. NULL: good; then *dc, borrowed from r, has the signature, and
+ * tbs, empty before, what it must be over. */
+const char *rebuild_credential(const struct record *r, const struct record *authorised,
+	const struct certificate *c, struct dc *dc, struct buf *tbs);
 
 #endif

@@ -1,8 +1,12 @@
 #include "say.h"
 
 #include <stdio.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "json.h"
+
+#define PROGRESS_SECONDS 10 /* between lines that go to a file */
 
 static void problem_text(void *arg, const char *chain, int64_t idx, const char *what)
 {
@@ -72,6 +76,8 @@ void say_summary(const struct verify *v, bool json)
 		(unsigned long long)v->records, (unsigned long long)v->chains,
 		(unsigned long long)v->credentials, (unsigned long long)v->heads,
 		v->problems ? "NOT as they must be" : "all as they must be");
+	if (v->chain_only)
+		printf("What the records say was not looked at (--chain-only).\n");
 	if (v->problems)
 		printf("%llu problems\n", (unsigned long long)v->problems);
 	if (v->open)
@@ -84,6 +90,31 @@ void say_summary(const struct verify *v, bool json)
 	if (!v->public_key)
 		printf("Compare the verifier key with the one that was handed over "
 		       "(--verifier-key).\n");
+}
+
+/* On a terminal once a second in one line, else a line each ten seconds. */
+static void progress(void *arg, const char *chain, uint64_t done, uint64_t of)
+{
+	static time_t begun, last;
+	time_t now = time(NULL);
+	bool terminal = isatty(STDERR_FILENO);
+
+	(void)arg;
+	if (!begun)
+		begun = last = now;
+	if (terminal && done == of && last != begun)
+		fputs("\r\033[K", stderr);
+	if (now - last < (terminal ? 1 : PROGRESS_SECONDS) || done == of)
+		return;
+	last = now;
+	fprintf(stderr, "%s%s: %llu of %llu records, %lld s%s", terminal ? "\r" : "", chain,
+		(unsigned long long)done, (unsigned long long)of, (long long)(now - begun),
+		terminal ? "\033[K" : "\n");
+}
+
+void say_progress(struct verify *v)
+{
+	v->progress = progress;
 }
 
 void say_to(struct verify *v, bool json)

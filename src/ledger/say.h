@@ -6,6 +6,8 @@
 
 /* Sets problem and head. */
 void say_to(struct verify *v, bool json);
+/* How far it is, now and then, on standard error. */
+void say_progress(struct verify *v);
 /* What was found in all. */
 void say_summary(const struct verify *v, bool json);
 

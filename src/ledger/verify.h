@@ -20,6 +20,12 @@ struct verify {
 	struct known *known;
 	/* The newest good head of each chain. NULL: nobody asks. */
 	void (*head)(void *arg, const struct checkpoint *c, const uint8_t key[CHECKPOINT_KEY]);
+	/* Places, hashes and heads alone: not what the records say. */
+	bool chain_only;
+	/* Now and then: so many records of a chain are done. NULL: nobody asks. */
+	void (*progress)(void *arg, const char *chain, uint64_t done, uint64_t of);
+	struct crew *crew;     /* verify's own */
+	struct tables *tables; /* the same */
 	/* what was found */
 	uint64_t chains, records, credentials, heads, problems;
 	uint64_t open; /* attempts at the end of a chain that was not stopped in order */

@@ -87,3 +87,15 @@ const char *witness_size(const struct witness *w, struct known *list, uint64_t s
 	}
 	return NULL;
 }
+
+uint64_t witness_next(const struct witness *w, const struct known *list, uint64_t size)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (; list; list = list->next) {
+		if (list->head.size > size && list->head.size < next &&
+			witness_origin(list->head.origin, w->chain))
+			next = list->head.size;
+	}
+	return next;
+}

@@ -35,5 +35,7 @@ const char *witness_record(
 /* The chain has this size and root now: does a known note contradict it? NULL: none does. */
 const char *witness_size(const struct witness *w, struct known *list, uint64_t size,
 	void (*root)(void *arg, uint8_t out[SHA256_SIZE]), void *arg);
+/* The size of the next known note after this one; UINT64_MAX: there is none. */
+uint64_t witness_next(const struct witness *w, const struct known *list, uint64_t size);
 
 #endif

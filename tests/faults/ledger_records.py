@@ -73,12 +73,23 @@ class Head:
     root: bytes
 
 
-class Ledger:
-    """rows: of all chains, in the order of the store; heads: by chain, None for an export."""
+@dataclass
+class Tables:
+    """What the store keeps besides: rows as tuples. credentials: (id, chain, authorised, issued, key, client,
+    expiry, time); holds: (key, client), "" = any; live: (key, expiry) of attempts of clients."""
 
-    def __init__(self, rows, heads=None):
+    credentials: list
+    holds: list
+    live: list
+
+
+class Ledger:
+    """rows: of all chains, in the order of the store; heads: by chain, None for an export; tables: None likewise."""
+
+    def __init__(self, rows, heads=None, tables=None):
         self.rows = rows
         self.heads = heads
+        self.tables = tables
 
 
 def load(path):
@@ -109,9 +120,15 @@ def from_sqlite(path):
             chain.decode(): Head(size, root)
             for chain, size, root in db.execute("SELECT chain, size, root FROM chains")
         }
+        db.text_factory = str
+        tables = Tables(
+            db.execute("SELECT id, chain, authorised, issued, key, client, expiry, time FROM credentials").fetchall(),
+            db.execute("SELECT key, client FROM holds").fetchall(),
+            db.execute("SELECT key, expiry FROM attempts WHERE client <> ''").fetchall(),
+        )
     finally:
         db.close()
-    return Ledger(rows, heads)
+    return Ledger(rows, heads, tables)
 
 
 def from_export(octets):

@@ -5,6 +5,7 @@ import base64
 import copy
 import datetime
 import hashlib
+import json
 import sqlite3
 import sys
 
@@ -296,6 +297,33 @@ def edge(leaves):
     return roots
 
 
+def write_tables(db, rows):
+    """What follows from the records; a record that can't be read gives nothing."""
+    attempts, holds = {}, {}
+    for row in rows:
+        try:
+            r = json.loads(row.text)
+            kind, name = r["type"], (r.get("id"), r.get("attempt"))
+            if kind == "AUTHORISED":
+                attempts[name] = r
+            elif kind in ("FAILED", "UNKNOWN", "LATE"):
+                attempts.pop(name, None)
+            elif kind == "ISSUED":
+                a = attempts[name]
+                values = (r["id"], r["chain"], a["idx"], r["idx"], a["key"], a["client"], a["expiry"], r["time"])
+                db.execute("INSERT INTO credentials VALUES (NULL,?,?,?,?,?,?,?,?)", values)
+            elif kind in ("HELD", "RELEASED"):
+                holds[r.get("key", ""), r.get("client", "")] = kind == "HELD"
+        except (ValueError, KeyError, TypeError):
+            pass
+    for (name, number), a in attempts.items():
+        values = (name, number, a["chain"], a["idx"], 0, a["key"], a["client"], b"", a["expiry"], "")
+        db.execute("INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?)", values)
+        for kind in ("key", "client"):
+            db.execute("INSERT INTO counts VALUES (?,?,1) ON CONFLICT DO UPDATE SET live = live + 1", (kind, a[kind]))
+    db.executemany("INSERT INTO holds VALUES (?,?,'')", [h for h, held in holds.items() if held])
+
+
 def write_sqlite(path, ledger):
     """A file as the service keeps it. A record that is no UTF-8 or stands twice can't be in one: ValueError."""
     db = sqlite3.connect(path)
@@ -312,6 +340,7 @@ def write_sqlite(path, ledger):
                 for n in range(head.size >> level):
                     root = tree_root(leaves[n << level : (n + 1) << level])
                     db.execute("INSERT INTO nodes VALUES (?,?,?,?)", (chain, level, n, root))
+        write_tables(db, ledger.rows)
         db.commit()
     except sqlite3.IntegrityError as e:
         raise ValueError(str(e)) from e

@@ -123,10 +123,28 @@ class Verifier:
             self.records += len(rows)
         for walk in walks:
             walk.rebuild_the_rest()
+        if self.ledger.tables is not None:
+            self.check_tables(walks)
         for old_chain, size, _ in older_heads:
             if old_chain not in chains:
                 self.wrong(old_chain, None, f"the chain is gone, and its head of size {size} is known")
         return self.problems
+
+    def check_tables(self, walks):
+        """What the store keeps to decide fast is what the records say."""
+        tables = self.ledger.tables
+        issued = sorted(c for w in walks for c in w.issued)
+        if sorted(tables.credentials) != issued:
+            self.wrong("ledger", None, "the table of credentials is not what the records say")
+        holds = {}
+        for name, said in sorted((h for w in walks for h in w.holds.items()), key=lambda h: h[1][0]):
+            holds[name] = said[1]
+        if sorted(tables.holds) != sorted(h for h, held in holds.items() if held):
+            self.wrong("ledger", None, "the table of holds is not what the records say")
+        now = max((w.newest for w in walks), default=0)
+        by_records = sorted(k for w in walks for k, expiry in w.unexpired() if expiry > now)
+        if sorted(k for k, expiry in tables.live if expiry > now) != by_records:
+            self.wrong("ledger", None, "the table of attempts does not have the unexpired credentials of the records")
 
     def check_places(self, chain, rows, leaves):
         expected = 0
@@ -160,6 +178,9 @@ class Walk:
         self.held = set()  # (key or None, client or None)
         self.released = {}  # idempotency -> [(time, id)]
         self.live = []  # (key, client, expiry) of what was issued
+        self.issued = []  # as the table of credentials has them
+        self.holds = {}  # (key, client): (time, held), as the chain has it in the end
+        self.newest = 0
         self.stopped = False
 
     def wrong(self, words):
@@ -178,7 +199,8 @@ class Walk:
                 continue
             if row is rows[0] and r["type"] not in ("START", "SUCCEEDED"):
                 self.wrong(f"the chain begins with {r['type']}")
-            self.stopped = r["type"] == "STOP"
+            self.stopped = r["type"] == "STOP" or (self.stopped and r["type"] == "CHECKPOINT")
+            self.newest = max(self.newest, r["time"])
             take = getattr(self, "take_" + r["type"].replace("-", "_").lower(), None)
             if take:
                 take(r)
@@ -347,6 +369,9 @@ class Walk:
             return
         self.check_credential(r, attempt)
         self.check_live(opened)
+        self.issued.append(
+            (r["id"], self.chain, opened["idx"], r["idx"], opened["key"], opened["client"], opened["expiry"], r["time"])
+        )
         if "idempotency" in opened:
             name = (opened["client"], opened["key"], opened["idempotency"])
             for time, before in self.released.get(name, ()):
@@ -400,10 +425,18 @@ class Walk:
     def take_config(self, r):
         self.configs[r["generation"]] = r["config"]
 
+    def unexpired(self):
+        """(key, expiry) of what was released and of what is under way."""
+        for a in self.attempts.values():
+            if a.opened["type"] == "AUTHORISED" and (not a.outcomes or a.outcomes[0]["type"] == "ISSUED"):
+                yield a.opened["key"], a.opened["expiry"]
+
     def take_held(self, r):
+        self.holds[r.get("key", ""), r.get("client", "")] = (r["time"], True)
         self.held.add((r.get("key"), r.get("client")))
 
     def take_released(self, r):
+        self.holds[r.get("key", ""), r.get("client", "")] = (r["time"], False)
         self.held.discard((r.get("key"), r.get("client")))
 
     def take_start(self, r):

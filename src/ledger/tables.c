@@ -1,0 +1,229 @@
+#include "tables.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state.h"
+
+struct tables_hold {
+	char key[NAME_SIZE], client[NAME_SIZE]; /* "" = any */
+	int64_t time;
+	char chain[CHAIN_SIZE]; /* that said so last */
+	bool held;
+	struct tables_hold *next;
+};
+
+/* Of one delegation key, what may be unexpired. */
+struct tables_live {
+	char key[NAME_SIZE];
+	int64_t *expiry;
+	size_t count, room;
+	struct tables_live *next;
+};
+
+void tables_free(struct tables *t)
+{
+	while (t->hold) {
+		struct tables_hold *next = t->hold->next;
+
+		free(t->hold);
+		t->hold = next;
+	}
+	while (t->live) {
+		struct tables_live *next = t->live->next;
+
+		free(t->live->expiry);
+		free(t->live);
+		t->live = next;
+	}
+}
+
+void tables_time(struct tables *t, int64_t time)
+{
+	t->now = time > t->now ? time : t->now;
+}
+
+static bool is(const struct octets *o, const char *text)
+{
+	return o->len == strlen(text) && (o->len == 0 || memcmp(o->at, text, o->len) == 0);
+}
+
+enum err tables_hold(struct tables *t, const struct record *r)
+{
+	char key[NAME_SIZE], client[NAME_SIZE];
+	struct tables_hold *h = t->hold;
+
+	if (!state_text(key, sizeof(key), &r->key) ||
+		!state_text(client, sizeof(client), &r->client))
+		return ERR_OK;
+	while (h && (strcmp(h->key, key) != 0 || strcmp(h->client, client) != 0))
+		h = h->next;
+	if (!h) {
+		h = calloc(1, sizeof(*h));
+		if (!h)
+			return ERR_NOMEM;
+		strcpy(h->key, key);
+		strcpy(h->client, client);
+		h->time = INT64_MIN;
+		h->next = t->hold;
+		t->hold = h;
+	}
+	/* Within a chain its order counts, whatever the clock did. */
+	if (is(&r->chain, h->chain) || r->time >= h->time) {
+		h->time = r->time;
+		h->held = r->type == RECORD_HELD;
+		state_text(h->chain, sizeof(h->chain), &r->chain);
+	}
+	return ERR_OK;
+}
+
+const char *tables_credential(
+	struct tables *t, const struct record *r, const struct record *authorised)
+{
+	struct store_credential c;
+	char id[ID_SIZE];
+
+	t->credentials++;
+	if (!state_text(id, sizeof(id), &r->id) ||
+		t->store->engine->credential_get(t->store, id, &c))
+		return "the table of credentials does not list it";
+	if (!is(&r->chain, c.chain) || c.issued != r->idx || c.authorised != authorised->idx ||
+		!is(&authorised->key, c.key) || !is(&authorised->client, c.client) ||
+		c.expiry != authorised->expiry || c.time != r->time)
+		return "the table of credentials lists it with other members";
+	return NULL;
+}
+
+static enum err live_add(struct tables *t, const struct octets *key, int64_t expiry)
+{
+	struct tables_live *l = t->live;
+
+	while (l && !is(key, l->key))
+		l = l->next;
+	if (!l) {
+		l = calloc(1, sizeof(*l));
+		if (!l)
+			return ERR_NOMEM;
+		state_text(l->key, sizeof(l->key), key);
+		l->next = t->live;
+		t->live = l;
+	}
+	if (l->count == l->room) {
+		size_t room = l->room ? 2 * l->room : 1024;
+		int64_t *more = reallocarray(l->expiry, room, sizeof(*more));
+
+		if (!more)
+			return ERR_NOMEM;
+		l->expiry = more;
+		l->room = room;
+	}
+	l->expiry[l->count++] = expiry;
+	return ERR_OK;
+}
+
+static enum err released(void *arg, const char *key, int64_t expiry)
+{
+	struct octets name = octets_text(key);
+
+	return live_add(arg, &name, expiry);
+}
+
+enum err tables_chain(struct tables *t, const struct tally *tally, const struct attempts *open)
+{
+	struct buf text = BUF_INIT(RECORD_MAX);
+	enum err e = tally_each(tally, released, t);
+	struct record r;
+
+	for (size_t i = 0; !e && i < open->size; i++) {
+		const struct attempt *at = &open->slot[i];
+
+		buf_reset(&text);
+		if (at->state == ATTEMPT_OPEN && at->number &&
+			!record_parse(&r, &text, at->json, at->len))
+			e = live_add(t, &r.key, r.expiry);
+	}
+	buf_free(&text);
+	return e;
+}
+
+static enum err count_row(void *arg, const struct store_credential *c)
+{
+	(void)c;
+	++*(uint64_t *)arg;
+	return ERR_OK;
+}
+
+static enum err lives_check(struct tables *t, void (*say)(void *arg, const char *what), void *arg)
+{
+	enum err e = ERR_OK;
+	char text[256];
+
+	for (const struct tables_live *l = t->live; !e && l; l = l->next) {
+		uint64_t want = 0, has = 0;
+
+		for (size_t i = 0; i < l->count; i++)
+			want += l->expiry[i] > t->now;
+		e = t->store->engine->live_count(t->store, l->key, "", t->now, &has);
+		if (e || want == has)
+			continue;
+		snprintf(text, sizeof(text),
+			"the key %s has %llu unexpired credentials by the records, the tables "
+			"count %llu",
+			l->key, (unsigned long long)want, (unsigned long long)has);
+		say(arg, text);
+	}
+	return e;
+}
+
+static enum err holds_check(struct tables *t, void (*say)(void *arg, const char *what), void *arg)
+{
+	char text[256 + HOLD_REASON_MAX];
+	struct msg_held row = {.key = ""};
+	struct tables_hold *h;
+	enum err e;
+
+	while (!(e = t->store->engine->hold_after(t->store, row.key, row.client, &row))) {
+		for (h = t->hold; h; h = h->next) {
+			if (strcmp(h->key, row.key) == 0 && strcmp(h->client, row.client) == 0)
+				break;
+		}
+		if (h && h->held) {
+			h->held = false;
+			continue;
+		}
+		snprintf(text, sizeof(text),
+			"the table of holds has one (key \"%s\", client \"%s\") that is not in "
+			"force by the records",
+			row.key, row.client);
+		say(arg, text);
+	}
+	for (h = t->hold; e == ERR_NOT_FOUND && h; h = h->next) {
+		if (!h->held)
+			continue;
+		snprintf(text, sizeof(text),
+			"the table of holds lacks one (key \"%s\", client \"%s\") that is in force "
+			"by the records",
+			h->key, h->client);
+		say(arg, text);
+	}
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+enum err tables_check(struct tables *t, void (*say)(void *arg, const char *what), void *arg)
+{
+	uint64_t rows = 0;
+	enum err e = t->store->engine->credential_walk(t->store, 0, count_row, &rows);
+	char text[128];
+
+	if (!e && rows != t->credentials) {
+		snprintf(text, sizeof(text),
+			"the table of credentials has %llu rows, %llu were released by the "
+			"records",
+			(unsigned long long)rows, (unsigned long long)t->credentials);
+		say(arg, text);
+	}
+	if (!e)
+		e = lives_check(t, say, arg);
+	return e ? e : holds_check(t, say, arg);
+}
