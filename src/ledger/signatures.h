@@ -3,11 +3,8 @@
 #ifndef DCSIGN_SIGNATURES_H
 #define DCSIGN_SIGNATURES_H
 
-#include <openssl/types.h>
-
-#include "buf.h"
+#include "certificate.h"
 #include "crew.h"
-#include "scheme.h"
 
 struct signatures;
 
