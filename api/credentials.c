@@ -42,7 +42,7 @@ static const struct chain *chain_of(
 
 static void count(const struct exchange *x, enum err err)
 {
-	if (!x->dry_run)
+	if (!x->query.dry_run)
 		metrics_credential(x->key->name, x->client->name, err);
 	else
 		metrics_dry_run();
@@ -55,8 +55,10 @@ static void reply_grant(struct exchange *x, const struct msg_grant *grant)
 	struct snapshot *newer = snapshot_current();
 	bool raw = x->header.accept != NULL &&
 		   strcasecmp(x->header.accept, "application/octet-stream") == 0;
+	char note[CHECKPOINT_MAX + 1];
 
-	reply_credential(&x->reply, grant, x->key->name, chain_of(x, newer, grant), raw);
+	reply_credential(&x->reply, grant, x->key->name, chain_of(x, newer, grant),
+		signer_note(x->service->signer, grant->chain, note) ? note : NULL, raw);
 	snapshot_unref(newer);
 }
 
@@ -69,7 +71,7 @@ static void issue_done(struct signer_call *call)
 
 	if (call->refusal.err != ERR_OK) {
 		refuse_request(x, &call->refusal);
-	} else if (x->dry_run && reply_is_decision(grant->refusal.err)) {
+	} else if (x->query.dry_run && reply_is_decision(grant->refusal.err)) {
 		of = rules_of(x, &policy, grant);
 		reply_decision(&x->reply, &of);
 	} else if (grant->refusal.err != ERR_OK) {
@@ -87,7 +89,7 @@ static void ask_signer(struct exchange *x, const struct msg_issue_item *item, ui
 	struct signer_issue issue = {.request = x->id,
 		.client = x->client->name,
 		.peer = x->peer,
-		.dry_run = x->dry_run,
+		.dry_run = x->query.dry_run,
 		.count = n,
 		.item = item};
 	struct refusal why;
@@ -116,12 +118,31 @@ bool page_issue(struct exchange *x)
 
 /* --- a batch --- */
 
+/* One key, one token, one chain: a replay from an older chain goes without its note. */
+static void set_notes(struct exchange *x, char note[CHECKPOINT_MAX + 1])
+{
+	const char *chain = NULL;
+
+	for (size_t i = 0; i < x->batch.count; i++) {
+		const struct msg_grant *grant = x->result[i].grant;
+
+		if (grant == NULL || grant->refusal.err != ERR_OK)
+			continue;
+		if (chain == NULL && signer_note(x->service->signer, grant->chain, note))
+			chain = grant->chain;
+		if (chain != NULL && strcmp(chain, grant->chain) == 0)
+			x->result[i].note = note;
+	}
+}
+
 static void reply_results(struct exchange *x)
 {
 	struct policy policy;
 	struct rules_of of = rules_of(x, &policy, NULL);
+	char note[CHECKPOINT_MAX + 1];
 
-	reply_batch(&x->reply, &of, x->result, x->batch.count, x->dry_run);
+	set_notes(x, note);
+	reply_batch(&x->reply, &of, x->result, x->batch.count, x->query.dry_run);
 	for (size_t i = 0; i < x->batch.count; i++)
 		count(x, x->result[i].grant != NULL ? x->result[i].grant->refusal.err
 						    : x->result[i].refusal.err);

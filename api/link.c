@@ -27,12 +27,14 @@ void link_free(struct link *l)
 	free(l->fresh);
 	free(l->held);
 	free(l->fresh_held);
+	for (unsigned i = 0; i < LINK_NOTES; i++)
+		free(l->note[i]);
 	free(l);
 }
 
 static struct msg_read question(const struct link *l)
 {
-	static const enum msg_read_kind kinds[] = {READ_HEADS, READ_HOLDS, READ_LIVE};
+	static const enum msg_read_kind kinds[] = {READ_HEADS, READ_HOLDS, READ_LIVE, READ_NOTE};
 	struct msg_read read = {.kind = (uint8_t)kinds[l->step]};
 
 	if (l->step == POLL_HOLDS && l->fresh_held_count > 0) {
@@ -41,6 +43,8 @@ static struct msg_read question(const struct link *l)
 		memcpy(read.key, last->key, sizeof(read.key));
 		memcpy(read.client, last->client, sizeof(read.client));
 	}
+	if (l->step == POLL_NOTES)
+		memcpy(read.chain, l->heads.head[l->asked_note].chain, sizeof(read.chain));
 	return read;
 }
 
@@ -139,6 +143,18 @@ static enum err take_holds(struct link *l, const struct msg_read_answer *answer)
 	return ERR_OK;
 }
 
+/* True: there is one more note to ask for. */
+static bool take_note(struct link *l, const struct msg_read_answer *answer)
+{
+	unsigned i = l->asked_note++;
+
+	free(l->note[i]);
+	l->note[i] = answer->text.len > 0 ? strndup((const char *)answer->text.at, answer->text.len)
+					  : NULL;
+	memcpy(l->note_chain[i], l->heads.head[i].chain, sizeof(l->note_chain[i]));
+	return l->asked_note < l->heads.count && l->asked_note < LINK_NOTES;
+}
+
 /* True: there is one more question. */
 static bool take_step(struct link *l, const struct msg_read_answer *answer)
 {
@@ -153,7 +169,11 @@ static bool take_step(struct link *l, const struct msg_read_answer *answer)
 		return take_holds(l, answer) == ERR_OK;
 	case POLL_LIVE:
 		l->live = answer->live;
-		return false;
+		l->step = POLL_NOTES;
+		l->asked_note = 0;
+		return l->heads.count > 0;
+	case POLL_NOTES:
+		return take_note(l, answer);
 	}
 	return false;
 }
@@ -169,6 +189,14 @@ void link_read(
 bool link_fresh(const struct link *l, int64_t now)
 {
 	return l->known && (l->poll_serial == 0 || now - l->poll_asked <= SIGNER_STALE_MS);
+}
+
+const char *link_note(const struct link *l, const char *chain)
+{
+	for (unsigned i = 0; i < LINK_NOTES; i++)
+		if (l->note[i] != NULL && strcmp(l->note_chain[i], chain) == 0)
+			return l->note[i];
+	return NULL;
 }
 
 const struct msg_state_key *link_key(const struct link *l, const char *key)

@@ -7,7 +7,8 @@
 
 #include "channel.h"
 
-#define POLL_REST 4 /* polls between two looks at holds and live credentials */
+#define POLL_REST  4  /* polls between two looks at holds, live credentials and notes */
+#define LINK_NOTES 64 /* chains whose newest note is known */
 
 struct link {
 	uint8_t role; /* ROLE_HSM or ROLE_LEDGER */
@@ -29,12 +30,15 @@ struct link {
 	uint64_t counter[COUNTER_COUNT];
 	struct msg_histogram span[SPAN_COUNT];
 	/* of the ledger: heads at each question, the rest at every POLL_REST'th */
-	enum { POLL_HEADS, POLL_HOLDS, POLL_LIVE } step;
+	enum { POLL_HEADS, POLL_HOLDS, POLL_LIVE, POLL_NOTES } step;
 	unsigned polls;
 	struct msg_read_answer heads;
 	struct msg_held *held, *fresh_held;
 	uint32_t held_count, fresh_held_count;
 	uint64_t live;
+	unsigned asked_note;	/* which head's note is asked for */
+	char *note[LINK_NOTES]; /* as heads.head; NULL: none */
+	char note_chain[LINK_NOTES][sizeof(((struct msg_head_of_chain *)0)->chain)];
 
 	struct link *next;
 };
@@ -53,6 +57,8 @@ void link_read(
 	struct link *l, const struct msg_read_answer *answer, uint64_t *serial, struct buf *out);
 /* Has it told its state, and does it still answer? */
 bool link_fresh(const struct link *l, int64_t now);
+/* The newest note of a chain; NULL: none is known. */
+const char *link_note(const struct link *l, const char *chain);
 const struct msg_state_key *link_key(const struct link *l, const char *key);
 
 #endif

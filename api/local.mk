@@ -14,13 +14,15 @@ api_libapi_a_SOURCES = \
 	api/link.c api/link.h \
 	api/signer.c api/signer_turn.c api/signer.h api/signer_private.h \
 	api/rules.c api/rules.h \
-	api/reply.c api/reply_credential.c api/reply_key.c api/reply.h api/reply_private.h \
+	api/query.c api/query.h \
+	api/reply.c api/reply_credential.c api/reply_key.c api/reply_ledger.c api/reply.h api/reply_private.h \
 	api/metrics.c api/metrics.h \
 	api/monitor.c api/monitor.h \
 	api/routes.c api/routes.h \
 	api/pages.c api/pages.h \
 	api/credentials.c \
 	api/holds.c \
+	api/ledger.c \
 	api/session.c api/session.h \
 	api/framing.c api/framing.h \
 	api/sieve.c api/sieve.h \

@@ -153,8 +153,7 @@ bool page_healthz(struct exchange *x)
 
 bool page_readyz(struct exchange *x)
 {
-	const char *query = strchr(x->target, '?');
-	const char *key = query != NULL ? query + strlen("?key=") : NULL;
+	const char *key = x->query.given != 0 ? x->query.key : NULL;
 
 	if (!monitor_ready(&x->reply, x->snapshot, x->service->signer, key))
 		return routes_problem(x, ERR_NO_KEY, "key", "there is no key of this name");

@@ -151,3 +151,9 @@ void reply_octets(
 	if (r->body.err != ERR_OK)
 		reply_json(r, 503, NULL);
 }
+
+void reply_lines(struct reply *r, size_t max)
+{
+	reply_begin(r, 200, "application/jsonl");
+	r->body.max = max;
+}

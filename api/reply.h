@@ -28,9 +28,10 @@ void reply_free(struct reply *r);
 
 void reply_problem(struct reply *r, const struct refusal *why, const char *request);
 /* 201; raw: the DC's octets alone as application/octet-stream. chain NULL: of a certificate that
- * this process does not know yet (member chain is null). */
+ * this process does not know yet (member chain is null). note: the newest signed head of the
+ * ledger's chain; NULL: none is known. */
 void reply_credential(struct reply *r, const struct msg_grant *grant, const char *key,
-	const struct chain *chain, bool raw);
+	const struct chain *chain, const char *note, bool raw);
 /* 200: what the decision is, granted or refused, and by which rules. */
 void reply_decision(struct reply *r, const struct rules_of *of);
 
@@ -39,6 +40,7 @@ struct result {
 	struct refusal refusal;	       /* before it was asked for; ERR_OK: look at grant */
 	const struct msg_grant *grant; /* NULL with a refusal */
 	const struct chain *chain;     /* as of reply_credential */
+	const char *note;
 	const struct msg_issue_item *item;
 };
 /* 200: {"results":[...],"chain":...}: credentials or problems (dry_run: decisions) in the order of
@@ -51,6 +53,9 @@ bool reply_is_decision(enum err err);
 /* Octets as they are, 200. */
 void reply_octets(struct reply *r, const char *content_type, const void *octets, size_t len,
 	const char *etag);
+
+/* 200, application/jsonl; the caller appends at most `max` octets to r->body. */
+void reply_lines(struct reply *r, size_t max);
 
 /* What a client sees of a key. */
 struct key_view {
@@ -69,6 +74,17 @@ void reply_keys(struct reply *r, const struct key_view *views, size_t count);
 /* 200: what a hold (or its end) means; key or client NULL. */
 void reply_hold(struct reply *r, bool held, const char *key, const char *client, const char *reason,
 	const struct msg_hold_answer *answer);
+
+/*
+ * What the ledger tells of, 200. The records of a credential are those of msg_released. False: they
+ * can't be read.
+ */
+bool reply_released(struct reply *r, const struct msg_released *released, const char *note);
+bool reply_released_page(struct reply *r, const struct msg_read_answer *page);
+bool reply_proof(struct reply *r, const struct msg_read_answer *proof);
+void reply_consistency(
+	struct reply *r, const char *chain, uint64_t from, const struct msg_read_answer *proof);
+void reply_heads(struct reply *r, const struct msg_read_answer *heads);
 
 struct whoami {
 	const struct config_client *client;

@@ -20,7 +20,7 @@ static json_t *warnings(const struct msg_grant *grant)
 	return list;
 }
 
-static json_t *base64(const struct octets *octets)
+json_t *reply_base64(const struct octets *octets)
 {
 	struct buf text = BUF_INIT(2 * MSG_MAX);
 	json_t *string = NULL;
@@ -45,27 +45,26 @@ static void set_grant(json_t *o, const struct msg_grant *grant, const char *key)
 	reply_set_hex(o, "certificate_sha256", grant->certificate_sha256);
 }
 
-/* No note is made yet of this chain's head when checkpoint is null. */
-static json_t *ledger(const struct msg_grant *grant)
+static json_t *ledger(const struct msg_grant *grant, const char *note)
 {
 	json_t *o = json_object();
 
 	json_object_set_new(o, "chain", json_string(grant->chain));
 	json_object_set_new(o, "index", json_integer((json_int_t)grant->idx));
 	reply_set_hex(o, "leaf_hash", grant->leaf_hash);
-	json_object_set_new(o, "checkpoint", json_null());
+	json_object_set_new(o, "checkpoint", note != NULL ? json_string(note) : json_null());
 	return o;
 }
 
-static json_t *credential_json(const struct msg_grant *grant, const char *key)
+static json_t *credential_json(const struct msg_grant *grant, const char *key, const char *note)
 {
 	json_t *o = json_object();
 
 	json_object_set_new(o, "id", json_string(grant->id));
 	set_grant(o, grant, key);
-	json_object_set_new(o, "credential", base64(&grant->dc));
+	json_object_set_new(o, "credential", reply_base64(&grant->dc));
 	json_object_set_new(o, "warnings", warnings(grant));
-	json_object_set_new(o, "ledger", ledger(grant));
+	json_object_set_new(o, "ledger", ledger(grant, note));
 	return o;
 }
 
@@ -75,7 +74,7 @@ static json_t *chain_json(const struct chain *chain)
 }
 
 void reply_credential(struct reply *r, const struct msg_grant *grant, const char *key,
-	const struct chain *chain, bool raw)
+	const struct chain *chain, const char *note, bool raw)
 {
 	json_t *o;
 
@@ -87,7 +86,7 @@ void reply_credential(struct reply *r, const struct msg_grant *grant, const char
 			reply_json(r, 503, NULL);
 		return;
 	}
-	o = credential_json(grant, key);
+	o = credential_json(grant, key, note);
 	json_object_set_new(o, "chain", chain_json(chain));
 	reply_json(r, 201, o);
 	r->replayed = r->status == 201 && (grant->flags & GRANT_REPLAYED) != 0;
@@ -161,7 +160,7 @@ static json_t *result_json(
 	const struct rules_of *of, const struct result *result, const struct chain **first)
 {
 	const struct msg_grant *grant = result->grant;
-	json_t *o = credential_json(grant, of->key->name);
+	json_t *o = credential_json(grant, of->key->name, result->note);
 
 	json_object_set_new(o, "replayed", json_boolean((grant->flags & GRANT_REPLAYED) != 0));
 	if (*first == NULL)

@@ -16,6 +16,9 @@ void reply_set_hex(json_t *o, const char *name, const uint8_t digest[SHA256_SIZE
 void reply_set_time(json_t *o, const char *name, int64_t t);
 void reply_set_scheme(json_t *o, const char *name, uint16_t code); /* null: not known */
 
+/* NULL: no memory. */
+json_t *reply_base64(const struct octets *octets);
+
 /* HTTP status and Retry-After (seconds; 0: not said) of a refusal, and what it says in JSON. */
 unsigned reply_status(enum err err);
 uint32_t reply_retry_after(const struct refusal *why, unsigned status);

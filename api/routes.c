@@ -8,15 +8,13 @@
 #include "metrics.h"
 #include "pages.h"
 
-enum query { QUERY_NONE, QUERY_DRY_RUN, QUERY_KEY };
-
 struct route {
-	const char *pattern; /* '*' is the name of a key or client */
+	const char *pattern; /* '*' is the name of a key or client, or the id of a credential */
 	const char *method;
-	bool monitor; /* of the monitor, else of the API */
-	enum query query;
-	unsigned right; /* RIGHT_, 0: any client */
-	size_t body;	/* octets at most; 0: none */
+	bool monitor;	       /* of the monitor, else of the API */
+	unsigned takes, needs; /* QUERY_; a route that takes none is not found with a query */
+	unsigned right;	       /* RIGHT_, any of these; 0: any client */
+	size_t body;	       /* octets at most; 0: none */
 	bool (*run)(struct exchange *x);
 };
 
@@ -40,24 +38,37 @@ static void refuse_request(struct exchange *x, const struct refusal *why)
 	reply_problem(&x->reply, why, x->id);
 }
 
+#define OWN_OR_READ (RIGHT_ISSUE | RIGHT_READ) /* without RIGHT_READ only what is the client's */
+
 static const struct route routes[] = {
-	{"/v1/keys/*/credentials", "POST", false, QUERY_DRY_RUN, RIGHT_ISSUE, REQUEST_MAX,
+	{"/v1/keys/*/credentials", "POST", false, QUERY_DRY_RUN, 0, RIGHT_ISSUE, REQUEST_MAX,
 		page_issue},
-	{"/v1/keys/*/credentials/batch", "POST", false, QUERY_DRY_RUN, RIGHT_ISSUE, BATCH_MAX,
+	{"/v1/keys/*/credentials/batch", "POST", false, QUERY_DRY_RUN, 0, RIGHT_ISSUE, BATCH_MAX,
 		page_batch},
-	{"/v1/keys/*/hold", "POST", false, QUERY_NONE, RIGHT_HOLD, REQUEST_MAX, page_hold},
-	{"/v1/keys/*/release", "POST", false, QUERY_NONE, RIGHT_RELEASE, REQUEST_MAX, page_release},
-	{"/v1/clients/*/hold", "POST", false, QUERY_NONE, RIGHT_HOLD, REQUEST_MAX, page_hold},
-	{"/v1/clients/*/release", "POST", false, QUERY_NONE, RIGHT_RELEASE, REQUEST_MAX,
-		page_release},
-	{"/v1/keys", "GET", false, QUERY_NONE, 0, 0, page_keys},
-	{"/v1/keys/*", "GET", false, QUERY_NONE, 0, 0, page_keys},
-	{"/v1/keys/*/certificate", "GET", false, QUERY_NONE, 0, 0, page_certificate},
-	{"/v1/whoami", "GET", false, QUERY_NONE, 0, 0, page_whoami},
-	{"/openapi.yaml", "GET", false, QUERY_NONE, 0, 0, page_openapi},
-	{"/healthz", "GET", true, QUERY_NONE, 0, 0, page_healthz},
-	{"/readyz", "GET", true, QUERY_KEY, 0, 0, page_readyz},
-	{"/metrics", "GET", true, QUERY_NONE, 0, 0, page_metrics},
+	{"/v1/keys/*/hold", "POST", false, 0, 0, RIGHT_HOLD, REQUEST_MAX, page_hold},
+	{"/v1/keys/*/release", "POST", false, 0, 0, RIGHT_RELEASE, REQUEST_MAX, page_release},
+	{"/v1/clients/*/hold", "POST", false, 0, 0, RIGHT_HOLD, REQUEST_MAX, page_hold},
+	{"/v1/clients/*/release", "POST", false, 0, 0, RIGHT_RELEASE, REQUEST_MAX, page_release},
+	{"/v1/keys", "GET", false, 0, 0, 0, 0, page_keys},
+	{"/v1/keys/*", "GET", false, 0, 0, 0, 0, page_keys},
+	{"/v1/keys/*/certificate", "GET", false, 0, 0, 0, 0, page_certificate},
+	{"/v1/credentials", "GET", false,
+		QUERY_KEY | QUERY_CLIENT | QUERY_LIVE_AT | QUERY_AFTER | QUERY_LIMIT, 0,
+		OWN_OR_READ, 0, page_credentials},
+	{"/v1/credentials/*", "GET", false, 0, 0, OWN_OR_READ, 0, page_credential},
+	{"/v1/ledger/heads", "GET", false, 0, 0, OWN_OR_READ, 0, page_heads},
+	{"/v1/ledger/checkpoint", "GET", false, QUERY_CHAIN, QUERY_CHAIN, OWN_OR_READ, 0,
+		page_checkpoint},
+	{"/v1/ledger/proof", "GET", false, QUERY_ID, QUERY_ID, OWN_OR_READ, 0, page_proof},
+	{"/v1/ledger/consistency", "GET", false, QUERY_CHAIN | QUERY_FROM | QUERY_TO,
+		QUERY_CHAIN | QUERY_FROM, OWN_OR_READ, 0, page_consistency},
+	{"/v1/ledger/records", "GET", false, QUERY_CHAIN | QUERY_FROM | QUERY_LIMIT, QUERY_CHAIN,
+		RIGHT_READ, 0, page_records},
+	{"/v1/whoami", "GET", false, 0, 0, 0, 0, page_whoami},
+	{"/openapi.yaml", "GET", false, 0, 0, 0, 0, page_openapi},
+	{"/healthz", "GET", true, 0, 0, 0, 0, page_healthz},
+	{"/readyz", "GET", true, QUERY_KEY, 0, 0, 0, page_readyz},
+	{"/metrics", "GET", true, 0, 0, 0, 0, page_metrics},
 };
 
 /* --- from the target to the route --- */
@@ -88,19 +99,6 @@ static bool fits(const char *pattern, const char *path, char name[NAME_SIZE])
 	return *path == '\0';
 }
 
-static bool take_query(struct exchange *x, enum query query)
-{
-	const char *text = strchr(x->target, '?');
-
-	if (text == NULL)
-		return true;
-	if (query == QUERY_DRY_RUN && strcmp(text, "?dry_run=true") == 0) {
-		x->dry_run = true;
-		return true;
-	}
-	return query == QUERY_KEY && strncmp(text, "?key=", 5) == 0 && name_valid(text + 5);
-}
-
 static bool find_route(struct exchange *x, bool monitor, char name[NAME_SIZE])
 {
 	char path[TARGET_MAX + 1];
@@ -115,18 +113,30 @@ static bool find_route(struct exchange *x, bool monitor, char name[NAME_SIZE])
 		if (route->monitor != monitor || !fits(route->pattern, path, name))
 			continue;
 		allow = route->method;
-		if (strcmp(route->method, x->method) == 0 && take_query(x, route->query)) {
-			x->route = route;
+		if (strcmp(route->method, x->method) != 0)
+			continue;
+		x->route = x->target[len] == '\0' || route->takes != 0 ? route : NULL;
+		if (x->route != NULL)
 			return true;
-		}
-		if (strcmp(route->method, x->method) == 0)
-			allow = NULL;
+		allow = NULL;
 	}
 	if (allow == NULL)
 		(void)routes_problem(x, ERR_NOT_FOUND, "", "");
 	else
 		(void)routes_problem(x, ERR_METHOD, "", "");
 	x->reply.allow = allow;
+	return false;
+}
+
+static bool take_query(struct exchange *x)
+{
+	const char *mark = strchr(x->target, '?');
+	struct refusal why;
+
+	if (query_parse(&x->query, x->route->takes, x->route->needs, mark != NULL ? mark + 1 : NULL,
+		    &why) == ERR_OK)
+		return true;
+	refuse_request(x, &why);
 	return false;
 }
 
@@ -165,6 +175,15 @@ static bool named_client(struct exchange *x, const char *name)
 	       !routes_problem(x, ERR_NOT_FOUND, "", "there is no client of this name");
 }
 
+static bool named_credential(struct exchange *x, const char *name)
+{
+	if (strlen(name) != ID_SIZE - 1 || strspn(name, "0123456789abcdef") != ID_SIZE - 1)
+		return !routes_problem(
+			x, ERR_NOT_FOUND, "", "the id of a credential is 32 digits of 0-9 and a-f");
+	strcpy(x->query.id, name);
+	return true;
+}
+
 static bool has_right(struct exchange *x)
 {
 	static const struct {
@@ -173,12 +192,15 @@ static bool has_right(struct exchange *x)
 	} rights[] = {{RIGHT_ISSUE, "this client has no right to issue"},
 		{RIGHT_READ, "this client has no right to read"},
 		{RIGHT_HOLD, "this client has no right to hold"},
-		{RIGHT_RELEASE, "this client has no right to release"}};
+		{RIGHT_RELEASE, "this client has no right to release"},
+		{OWN_OR_READ, "this client has neither the right read nor issue"}};
 
+	if (x->route->right == 0 || (x->route->right & x->client->may) != 0)
+		return true;
 	for (size_t i = 0; i < sizeof(rights) / sizeof(rights[0]); i++)
-		if ((x->route->right & ~x->client->may & rights[i].right) != 0)
+		if (x->route->right == rights[i].right)
 			return !routes_problem(x, ERR_NO_RIGHT, "", rights[i].text);
-	return true;
+	return !routes_problem(x, ERR_NO_RIGHT, "", "");
 }
 
 /* A key that is not this client's does not exist for it; clients' names are for who has a right. */
@@ -190,7 +212,22 @@ static bool may_use(struct exchange *x, const char *name)
 		return has_right(x);
 	if (strncmp(x->route->pattern, "/v1/keys/", 9) == 0)
 		return named_key(x, name) && has_right(x);
+	if (strncmp(x->route->pattern, "/v1/credentials/", 16) == 0)
+		return has_right(x) && named_credential(x, name);
 	return has_right(x) && named_client(x, name);
+}
+
+/* What the ledger answers counts as a request for a credential does. */
+static bool within_rate(struct exchange *x)
+{
+	struct refusal why;
+
+	if (x->route->body == 0 && x->route->right == 0)
+		return true;
+	if (rates_take(x->service->rates, x->client, x->started, &why) == ERR_OK)
+		return true;
+	refuse_request(x, &why);
+	return false;
 }
 
 static bool takes_body(struct exchange *x)
@@ -213,10 +250,6 @@ static bool takes_body(struct exchange *x)
 	if (x->header.content_encoding != NULL)
 		return !routes_problem(x, ERR_MEDIA_TYPE, "Content-Encoding",
 			"the body must be sent without a content coding");
-	if (rates_take(x->service->rates, x->client, x->started, &why) != ERR_OK) {
-		refuse_request(x, &why);
-		return false;
-	}
 	return true;
 }
 
@@ -225,13 +258,14 @@ bool routes_head(struct exchange *x)
 	char name[NAME_SIZE] = "";
 
 	if (x->peer == NULL)
-		return find_route(x, true, name);
+		return find_route(x, true, name) && take_query(x);
 	if (x->service->stopping) {
 		(void)routes_problem(x, ERR_STOPPING, "", "");
 		x->reply.close = true;
 		return false;
 	}
-	return find_client(x) && find_route(x, false, name) && may_use(x, name) && takes_body(x);
+	return find_client(x) && find_route(x, false, name) && take_query(x) && may_use(x, name) &&
+	       takes_body(x) && within_rate(x);
 }
 
 bool routes_run(struct exchange *x)

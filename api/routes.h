@@ -6,6 +6,7 @@
 #define DCSIGN_ROUTES_H
 
 #include "limits.h"
+#include "query.h"
 #include "reply.h"
 #include "request.h"
 
@@ -58,7 +59,9 @@ struct exchange {
 	struct msg_issue_item *ask; /* the items of the batch that are asked for */
 	struct result *result;	    /* one for each item of the batch */
 	struct signer_call call;
-	bool dry_run;
+	struct query query;
+	struct msg_read read;  /* what the ledger is asked */
+	uint64_t lines;	       /* records in the answer, the last one perhaps not whole yet */
 	struct key_view *view; /* of the keys that are shown */
 	size_t view_count, view_next;
 };

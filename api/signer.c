@@ -214,6 +214,13 @@ static void write_hold(struct buf *out, const void *m)
 	msg_hold_write(out, m);
 }
 
+enum err signer_read(struct signer *s, const struct msg_read *read, struct signer_call *call,
+	struct refusal *why)
+{
+	call->holds = false;
+	return ask_ledger(s, MSG_READ, write_read, read, call, why);
+}
+
 enum err signer_live(struct signer *s, const char *key, const char *client,
 	struct signer_call *call, struct refusal *why)
 {
@@ -221,8 +228,7 @@ enum err signer_live(struct signer *s, const char *key, const char *client,
 
 	snprintf(m.key, sizeof(m.key), "%s", key);
 	snprintf(m.client, sizeof(m.client), "%s", client);
-	call->holds = false;
-	return ask_ledger(s, MSG_READ, write_read, &m, call, why);
+	return signer_read(s, &m, call, why);
 }
 
 enum err signer_hold(struct signer *s, bool release, const struct msg_hold *hold,
@@ -319,6 +325,20 @@ void signer_live_now(struct signer *s, uint32_t *holds, uint64_t *live)
 	*holds = l != NULL ? l->held_count : 0;
 	*live = l != NULL ? l->live : 0;
 	pthread_mutex_unlock(&s->lock);
+}
+
+bool signer_note(struct signer *s, const char *chain, char note[CHECKPOINT_MAX + 1])
+{
+	const struct link *l;
+	const char *known;
+
+	pthread_mutex_lock(&s->lock);
+	l = signer_find_link(s, NULL);
+	known = l != NULL ? link_note(l, chain) : NULL;
+	if (known != NULL)
+		snprintf(note, CHECKPOINT_MAX + 1, "%s", known);
+	pthread_mutex_unlock(&s->lock);
+	return known != NULL;
 }
 
 bool signer_held(struct signer *s, bool key, const char *name, char reason[HOLD_REASON_MAX + 1])

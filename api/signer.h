@@ -8,6 +8,7 @@
 
 #include <poll.h>
 
+#include "checkpoint.h"
 #include "peer.h"
 
 #define SIGNER_POLL_MS	500  /* how often each process is asked for its state */
@@ -70,7 +71,10 @@ struct signer_issue {
  */
 enum err signer_issue(struct signer *s, const char *token, const struct signer_issue *issue,
 	struct signer_call *call, struct refusal *why);
-/* READ_LIVE; key, client: "" = any. ERR_LEDGER_UNAVAILABLE, ERR_OVERLOADED, ERR_TIMEOUT. */
+/* READ. ERR_LEDGER_UNAVAILABLE, ERR_OVERLOADED, ERR_TIMEOUT. */
+enum err signer_read(struct signer *s, const struct msg_read *read, struct signer_call *call,
+	struct refusal *why);
+/* READ_LIVE; key, client: "" = any; the same errors. */
 enum err signer_live(struct signer *s, const char *key, const char *client,
 	struct signer_call *call, struct refusal *why);
 /* HOLD or (release) RELEASE; the same errors. */
@@ -105,6 +109,10 @@ void signer_token(struct signer *s, const char *token, struct signer_token *out)
 bool signer_ledger(struct signer *s, struct msg_read_answer *heads);
 /* As the ledger last told: holds in force, unexpired credentials. */
 void signer_live_now(struct signer *s, uint32_t *holds, uint64_t *live);
+/* The newest signed head of this chain that the ledger has told: a C2SP note and a NUL. False:
+ * none.
+ */
+bool signer_note(struct signer *s, const char *chain, char note[CHECKPOINT_MAX + 1]);
 /* Is there a hold on this key (key: true) or client, as the ledger last told? Its reason; false:
  * none. */
 bool signer_held(struct signer *s, bool key, const char *name, char reason[HOLD_REASON_MAX + 1]);

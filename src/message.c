@@ -109,7 +109,7 @@ static const struct field hold[] = {STRING(msg_hold, request, is_id), STRING(msg
 static const struct field hold_answer[] = {REFUSAL(msg_hold_answer), NUMBER(msg_hold_answer, live),
 	NUMBER(msg_hold_answer, latest_expiry), FIELDS_END};
 
-static const struct field read_question[] = {RANGE(msg_read, kind, READ_LIVE, READ_RECORDS),
+static const struct field read_question[] = {RANGE(msg_read, kind, READ_LIVE, READ_NOTE),
 	STRING(msg_read, key, is_name_or_empty), STRING(msg_read, client, is_name_or_empty),
 	STRING(msg_read, id, is_id_or_empty), STRING(msg_read, chain, is_visible),
 	NUMBER(msg_read, live_at), NUMBER(msg_read, after), RANGE(msg_read, limit, 0, READ_PAGE),
@@ -126,7 +126,7 @@ static const struct field released[] = {STRING(msg_released, chain, is_visible),
 	BYTES(msg_released, issued, 1, MSG_MAX, NULL), FIELDS_END};
 static const struct field hash[] = {DIGEST(msg_hash, octets), FIELDS_END};
 static const struct field read_answer[] = {CODE(msg_read_answer, err),
-	RANGE(msg_read_answer, kind, READ_LIVE, READ_RECORDS), NUMBER(msg_read_answer, live),
+	RANGE(msg_read_answer, kind, READ_LIVE, READ_NOTE), NUMBER(msg_read_answer, live),
 	NUMBER(msg_read_answer, latest_expiry), NUMBER(msg_read_answer, octets),
 	ITEMS(msg_read_answer, head, count, 0, 64, chain_head),
 	ITEMS(msg_read_answer, held, held_count, 0, READ_HELD, held),

@@ -240,7 +240,8 @@ enum msg_read_kind {
 	READ_CHECKPOINT,  /* chain: its signed head; signed now when a record is not covered yet */
 	READ_PROOF,	  /* id: READ_CREDENTIAL, READ_CHECKPOINT and the inclusion proof */
 	READ_CONSISTENCY, /* chain, from, to: sizes, 1 <= from <= to; to 0: the signed head's */
-	READ_RECORDS	  /* chain, from, offset */
+	READ_RECORDS,	  /* chain, from, offset */
+	READ_NOTE	  /* chain: its signed head as it is kept now, perhaps none */
 };
 #define READ_PAGE      64   /* credentials in an answer */
 #define READ_SCAN      4096 /* credentials looked at for an answer */
@@ -295,8 +296,8 @@ struct msg_read_answer {
 	uint64_t next;	      /* READ_CREDENTIALS: `after` of the next page, 0 = that was all (an
 				 empty page is not the end); READ_RECORDS: `from` */
 	uint64_t next_offset; /* READ_RECORDS: `offset` */
-	/* READ_CHECKPOINT, READ_PROOF, READ_CONSISTENCY: the note, of size `to`. READ_RECORDS:
-	 * octets of a stream of records, a line each, cut anywhere; none: the end. */
+	/* READ_CHECKPOINT, READ_PROOF, READ_CONSISTENCY, READ_NOTE: the note, of size `to`.
+	 * READ_RECORDS: octets of a stream of records, a line each, cut anywhere; none: the end. */
 	struct octets text;
 	char verifier_key[512]; /* READ_CHECKPOINT: C2SP signed-note, for people */
 	uint64_t to;

@@ -5,6 +5,12 @@ tests_api_parent_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
 E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
 EXTRA_DIST += tests/ABUSE.md tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
 
+# what the ledger is asked through the API
+E2E_TESTS += tests/e2e_ledger_api.sh
+EXTRA_DIST += tests/e2e_ledger_api.sh tests/ledger_api.py tests/openapi.py
+LONG_TESTS += tests/openapi_document.sh
+EXTRA_DIST += tests/openapi_document.sh
+
 api_checks = tests/check_pem tests/check_request tests/check_framing tests/check_sieve tests/check_limits \
 	tests/check_peer tests/check_signer tests/check_reply tests/check_routes
 check_PROGRAMS += $(api_checks)

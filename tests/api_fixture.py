@@ -106,6 +106,8 @@ class Pki:
         self.save("slow", *self.ca.issue("slow", CLIENT, [uri("spiffe://t/slow")]))
         self.save("batcher", *self.ca.issue("batcher", CLIENT, [uri("spiffe://t/batcher")]))
         self.save("reader", *self.ca.issue("reader", CLIENT, [uri("spiffe://t/reader")]))
+        self.save("warden", *self.ca.issue("warden", CLIENT, [uri("spiffe://t/warden")]))
+        self.save("throttled", *self.ca.issue("throttled", CLIENT, [uri("spiffe://t/throttled")]))
         self.save("two", *self.ca.issue("edge-cn", CLIENT, [uri("spiffe://t/edge")]))
         self.save("stranger", *self.ca.issue("stranger", CLIENT, [uri("spiffe://t/nobody")]))
         self.save("revoked", *self.ca.issue("revoked", CLIENT, [uri("spiffe://t/edge")]))
@@ -140,7 +142,9 @@ class Pki:
                  "edge uri spiffe://t/edge %d www 0 0" % edge,
                  "other cn edge-cn 1 api 0 0",
                  "reader uri spiffe://t/reader %d api,www 0 0" % READ,
-                 "slow uri spiffe://t/slow %d www 3 60" % ISSUE]
+                 "slow uri spiffe://t/slow %d www 3 60" % ISSUE,
+                 "throttled uri spiffe://t/throttled %d www 1 3600" % (ISSUE | READ | HOLD | RELEASE),
+                 "warden uri spiffe://t/warden %d www 0 0" % (HOLD | RELEASE)]
         self.write("clients", "".join(line + "\n" for line in lines))
 
     def path(self, file):
@@ -245,7 +249,7 @@ def ask(connection, method, target, body=None, **headers):
         pass  # refused by its head alone, and answered before the body was sent
     response = connection.getresponse()
     octets = response.read()
-    if "json" in (response.getheader("Content-Type") or ""):
+    if (response.getheader("Content-Type") or "").endswith("json"):
         return response, json.loads(octets)
     return response, octets
 

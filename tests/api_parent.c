@@ -24,6 +24,7 @@
 
 #include "certificate.h"
 #include "child.h"
+#include "record.h"
 
 #define OCTETS 65536
 
@@ -37,7 +38,7 @@ static char unix_path[200];
 /* how the fakes behave */
 static char hsm_mode[32] = "answer";
 static enum err refusal = ERR_NOT_FOUND;
-static bool key_served = true, ledger_silent;
+static bool key_served = true, ledger_silent, ledger_damaged, ledger_holds;
 static unsigned issued, deadline_limit = 1500, queue = 1024, per_address;
 static int swarm; /* answers are kept back until so many wait */
 static struct {
@@ -301,6 +302,7 @@ static void answer_state(uint64_t to)
 		strcpy(m.key[i].name, i == 0 ? "api" : "www");
 		m.key[i].err = key_served ? ERR_OK : ERR_KEY_MISSING;
 		strcpy(m.key[i].detail, key_served ? "" : "no such object");
+		strcpy(m.key[i].weak, key_served ? "" : "local");
 		if (key_served) {
 			leaf_sha256("www.pem", m.key[i].certificate_sha256);
 			m.key[i].certificate_not_after = 4000000000;
@@ -342,7 +344,10 @@ static void fill_grant(
 	g->valid_time = 3600;
 	g->compat = 1;
 	memset(g->spki_sha256, 0xcd, SHA256_SIZE);
-	leaf_sha256("www.pem", g->certificate_sha256);
+	leaf_sha256(item->reference.len == 3 && memcmp(item->reference.at, "old", 3) == 0
+			    ? "old.pem"
+			    : "www.pem",
+		g->certificate_sha256);
 }
 
 static void answer_issue(uint64_t to, const struct msg_issue *issue)
@@ -397,9 +402,104 @@ static void take_issue(uint64_t from, struct reader *body)
 	}
 }
 
+static void released(struct msg_read_answer *a, struct buf *authorised, struct buf *outcome)
+{
+	static const uint8_t digest[SHA256_SIZE] = {1}, spki[91] = {0x30};
+	struct octets hex = octets_of(digest, sizeof digest);
+	struct record r;
+
+	record_init(&r, RECORD_AUTHORISED);
+	r.chain = octets_text("test/main");
+	r.idx = 3;
+	r.id = r.request = octets_text("00112233445566778899aabbccddeeff");
+	r.attempt = 1;
+	r.client = octets_text("edge");
+	r.client_sha256 = r.spki_sha256 = r.certificate_sha256 = r.tbs_sha256 = r.generation = hex;
+	r.peer = octets_text("unix");
+	r.key = octets_text("www");
+	r.role = octets_text("server");
+	r.algorithm = r.signature_algorithm = octets_text("ecdsa_secp256r1_sha256");
+	r.spki = octets_of(spki, sizeof spki);
+	r.possession = octets_text("none");
+	r.policy = octets_text("default");
+	r.reference = octets_text("T-1");
+	r.time = r.now = r.cert_not_before = r.window_opens = 1900000000;
+	r.lifetime_asked = r.lifetime_granted = r.valid_time = 3600;
+	r.expiry = 1900003600;
+	if (record_encode(authorised, &r) != ERR_OK)
+		die("AUTHORISED");
+	record_init(&r, RECORD_ISSUED);
+	r.chain = octets_text("test/main");
+	r.idx = 4;
+	r.time = 1900000000;
+	r.id = octets_text("00112233445566778899aabbccddeeff");
+	r.attempt = 1;
+	r.dc = octets_of("dc", 2);
+	r.dc_sha256 = hex;
+	if (record_encode(outcome, &r) != ERR_OK)
+		die("ISSUED");
+	a->released_count = 1;
+	strcpy(a->released[0].chain, "test/main");
+	a->released[0].idx = 4;
+	a->released[0].authorised = octets_of(authorised->octets, authorised->len);
+	a->released[0].issued =
+		ledger_damaged ? octets_text("damaged") : octets_of(outcome->octets, outcome->len);
+}
+
+/* What a ledger with one credential and one chain says. */
+static void fill_read(struct msg_read_answer *a, const struct msg_read *m, struct buf *authorised,
+	struct buf *outcome)
+{
+	bool chain = strcmp(m->chain, "test/main") == 0;
+	bool id = strcmp(m->id, "00112233445566778899aabbccddeeff") == 0;
+
+	if (m->kind == READ_CREDENTIALS || id)
+		released(a, authorised, outcome);
+	if (m->kind == READ_CHECKPOINT || m->kind == READ_PROOF || m->kind == READ_NOTE ||
+		(m->kind == READ_CONSISTENCY && m->to == 0))
+		a->text = octets_text("a note\n");
+	if (m->kind == READ_PROOF || m->kind == READ_CONSISTENCY) {
+		a->to = 42;
+		a->proof_count = 2;
+	}
+	if (m->kind == READ_HOLDS && ledger_holds) {
+		a->held_count = 2;
+		strcpy(a->held[0].client, "edge");
+		strcpy(a->held[0].reason, "INC-1");
+		strcpy(a->held[1].key, "www");
+		strcpy(a->held[1].reason, "INC-2");
+	}
+	if (m->kind == READ_RECORDS && m->from == 0) {
+		a->text = octets_text("{}\n{}\n");
+		a->next = 2;
+	}
+	if (((m->kind == READ_CREDENTIAL || m->kind == READ_PROOF) && !id) ||
+		(m->kind >= READ_CONSISTENCY && m->kind <= READ_RECORDS && !chain) ||
+		(m->kind == READ_CHECKPOINT && !chain))
+		a->err = ERR_NOT_FOUND;
+}
+
+static void answer_hold(uint64_t to, uint16_t type, struct reader *body)
+{
+	struct msg_hold_answer a = {.live = 2, .latest_expiry = 1900003600};
+	struct buf out = BUF_INIT(MSG_MAX);
+	struct msg_hold m;
+
+	if (msg_hold_read(&m, body) != ERR_OK)
+		die("HOLD");
+	if (strcmp(m.client, "reader") == 0)
+		(void)refuse(&a.refusal, ERR_NOT_FOUND, "client", "it is not on hold");
+	msg_begin(&out, MSG_ANSWER(type), to);
+	msg_hold_answer_write(&out, &a);
+	if (!ledger_silent)
+		(void)channel_send(ledger, &out, NULL, 0, 1000);
+	buf_free(&out);
+}
+
 static void answer_read(uint64_t to, struct reader *body)
 {
 	static struct msg_read_answer a;
+	struct buf authorised = BUF_INIT(MSG_MAX), outcome = BUF_INIT(MSG_MAX);
 	struct msg_read m;
 	struct buf out = BUF_INIT(MSG_MAX);
 
@@ -414,12 +514,16 @@ static void answer_read(uint64_t to, struct reader *body)
 		a.count = 1;
 		strcpy(a.head[0].chain, "test/main");
 		a.head[0].size = 42;
+		a.head[0].last_time = 1900000000;
 	}
+	fill_read(&a, &m, &authorised, &outcome);
 	msg_begin(&out, MSG_READ + 1, to);
 	msg_read_answer_write(&out, &a);
 	if (!ledger_silent)
 		(void)channel_send(ledger, &out, NULL, 0, 1000);
 	buf_free(&out);
+	buf_free(&authorised);
+	buf_free(&outcome);
 }
 
 static void take_message(int *fd)
@@ -452,6 +556,8 @@ static void take_message(int *fd)
 		take_issue(head.serial, &body);
 	} else if (head.type == MSG_READ) {
 		answer_read(head.serial, &body);
+	} else if (head.type == MSG_HOLD || head.type == MSG_RELEASE) {
+		answer_hold(head.serial, head.type, &body);
 	}
 }
 
@@ -515,6 +621,10 @@ static bool command(char *line)
 		per_address = (unsigned)atoi(value);
 	else if (strcmp(word, "ledger_silent") == 0)
 		ledger_silent = atoi(value) != 0;
+	else if (strcmp(word, "ledger_damaged") == 0)
+		ledger_damaged = atoi(value) != 0;
+	else if (strcmp(word, "ledger_holds") == 0)
+		ledger_holds = atoi(value) != 0;
 	else if (strcmp(word, "reload") == 0)
 		send_config(false);
 	else if (strcmp(word, "hsm_close") == 0 && hsm >= 0) {
@@ -522,7 +632,11 @@ static bool command(char *line)
 		hsm = -1;
 	} else if (strcmp(word, "hsm_open") == 0)
 		hsm = hello(ROLE_HSM, "main");
-	else if (strcmp(word, "hsm_garbage") == 0)
+	else if (strcmp(word, "ledger_again") ==
+		 0) { /* what it kept to itself is not asked again */
+		close(ledger);
+		ledger = hello(ROLE_LEDGER, "");
+	} else if (strcmp(word, "hsm_garbage") == 0)
 		send_garbage(hsm);
 	else if (strcmp(word, "term") == 0)
 		kill(pid, SIGTERM);

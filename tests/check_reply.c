@@ -84,7 +84,7 @@ START_TEST(credentials)
 	json_t *o, *ledger;
 
 	reply_init(&reply);
-	reply_credential(&reply, &g, "www", &chain, false);
+	reply_credential(&reply, &g, "www", &chain, NULL, false);
 	ck_assert_uint_eq(reply.status, 201);
 	ck_assert(!reply.replayed);
 	o = body();
@@ -106,13 +106,13 @@ START_TEST(credentials)
 	json_decref(o);
 
 	g.flags = GRANT_REPLAYED;
-	reply_credential(&reply, &g, "www", NULL, false);
+	reply_credential(&reply, &g, "www", NULL, NULL, false);
 	ck_assert(reply.replayed);
 	o = body();
 	ck_assert(json_is_null(json_object_get(o, "chain")));
 	json_decref(o);
 
-	reply_credential(&reply, &g, "www", &chain, true);
+	reply_credential(&reply, &g, "www", &chain, NULL, true);
 	ck_assert_str_eq(reply.content_type, "application/octet-stream");
 	ck_assert_uint_eq(reply.body.len, 4);
 	ck_assert_mem_eq(reply.body.octets, "\0\1\2\3", 4);
@@ -176,8 +176,11 @@ START_TEST(compat)
 	g.flags = 0;
 	g.compat = 1u << (compat_rule_count() - 1);
 	reply_init(&reply);
-	reply_credential(&reply, &g, "www", NULL, false);
+	reply_credential(&reply, &g, "www", NULL, "a note\n", false);
 	o = body();
+	ck_assert_str_eq(
+		json_string_value(json_object_get(json_object_get(o, "ledger"), "checkpoint")),
+		"a note\n");
 	list = json_object_get(o, "warnings");
 	ck_assert_uint_eq(json_array_size(list), 1);
 	ck_assert_int_eq(strncmp(json_string_value(json_array_get(list, 0)),

@@ -96,8 +96,8 @@ static const struct {
 } heads[] = {
 	{"POST", "/v1/keys/www/credentials", 0},
 	{"POST", "/v1/keys/www/credentials?dry_run=true", 0},
-	{"POST", "/v1/keys/www/credentials?dry_run=false", 404},
-	{"POST", "/v1/keys/www/credentials?", 404},
+	{"POST", "/v1/keys/www/credentials?dry_run=false", 400},
+	{"POST", "/v1/keys/www/credentials?", 400},
 	{"POST", "/v1/keys/www/credentials/", 404},
 	{"POST", "/v1/keys/www%2fcredentials", 404},
 	{"POST", "/v1/keys//credentials", 404},
@@ -121,6 +121,27 @@ static const struct {
 	{"HEAD", "/v1/keys", 405},
 	{"GET", "/v1/keys/www/certificate", 0},
 	{"GET", "/v1/whoami", 0},
+	{"GET", "/v1/whoami?", 404},
+	{"GET", "/v1/credentials", 0},
+	{"GET", "/v1/credentials?key=www&client=edge&live_at=2030-01-31T23:59:59Z&after=7&limit=64",
+		0},
+	{"GET", "/v1/credentials?chain=x", 400},
+	{"GET", "/v1/credentials/00112233445566778899aabbccddeeff", 0},
+	{"GET", "/v1/credentials/00112233445566778899aabbccddeefg", 404},
+	{"GET", "/v1/credentials/0", 404},
+	{"GET", "/v1/credentials/00112233445566778899aabbccddeeff?", 404},
+	{"GET", "/v1/ledger", 404},
+	{"GET", "/v1/ledger/heads", 0},
+	{"GET", "/v1/ledger/heads?chain=x", 404},
+	{"GET", "/v1/ledger/checkpoint", 400},
+	{"GET", "/v1/ledger/checkpoint?chain=n/t%232", 0},
+	{"GET", "/v1/ledger/proof?id=00112233445566778899aabbccddeeff", 0},
+	{"GET", "/v1/ledger/proof", 400},
+	{"GET", "/v1/ledger/consistency?chain=n/t&from=1", 0},
+	{"GET", "/v1/ledger/consistency?chain=n/t&from=1&to=2", 0},
+	{"GET", "/v1/ledger/consistency?chain=n/t", 400},
+	{"GET", "/v1/ledger/records?chain=n/t", 403},
+	{"POST", "/v1/ledger/records?chain=n/t", 405},
 	{"GET", "/openapi.yaml", 0},
 	{"GET", "http://x/v1/whoami", 404},
 	{"GET", "*", 404},
@@ -156,6 +177,15 @@ static unsigned status_of(const char *method, const char *target)
 
 START_TEST(who_may)
 {
+	static const struct {
+		const char *target;
+		unsigned issue; /* status with the right issue alone */
+	} reads[] = {{"/v1/credentials", 0},
+		{"/v1/credentials/00112233445566778899aabbccddeeff", 0}, {"/v1/ledger/heads", 0},
+		{"/v1/ledger/checkpoint?chain=x", 0},
+		{"/v1/ledger/proof?id=00112233445566778899aabbccddeeff", 0},
+		{"/v1/ledger/consistency?chain=x&from=1", 0}, {"/v1/ledger/records?chain=x", 403}};
+
 	peer.name_count = 0;
 	ck_assert_uint_eq(status_of("GET", "/v1/whoami"), 403);
 	ck_assert_uint_eq(status_of("GET", "/nothing"), 403);
@@ -169,6 +199,14 @@ START_TEST(who_may)
 	ck_assert_uint_eq(status_of("POST", "/v1/keys/www/release"), 403);
 	ck_assert_uint_eq(status_of("POST", "/v1/clients/edge/hold"), 0);
 	ck_assert_uint_eq(status_of("POST", "/v1/clients/nobody/hold"), 404);
+	for (size_t i = 0; i < sizeof reads / sizeof reads[0]; i++) {
+		client.may = RIGHT_HOLD | RIGHT_RELEASE;
+		ck_assert_uint_eq(status_of("GET", reads[i].target), 403);
+		client.may = RIGHT_READ;
+		ck_assert_uint_eq(status_of("GET", reads[i].target), 0);
+		client.may = RIGHT_ISSUE;
+		ck_assert_uint_eq(status_of("GET", reads[i].target), reads[i].issue);
+	}
 	client.may = RIGHT_ISSUE;
 	service.stopping = true;
 	ck_assert_uint_eq(status_of("GET", "/v1/whoami"), 503);
@@ -311,4 +349,52 @@ START_TEST(certificate)
 }
 END_TEST
 
-RUN_SUITE("routes", targets, who_may, monitor, nobody_to_ask, granted, certificate)
+#define ALL 0x3ff
+
+static enum err parse(struct query *q, unsigned takes, const char *text)
+{
+	struct refusal why;
+	enum err err = query_parse(q, takes, 0, text, &why);
+
+	if (err != ERR_OK) {
+		ck_assert_int_eq(err, ERR_MALFORMED);
+		ck_assert_int_eq(why.err, err);
+		ck_assert_uint_gt(strlen(why.detail), 0);
+	}
+	return err;
+}
+
+START_TEST(queries)
+{
+	static const char *const bad[] = {"", "&", "key", "key=", "=www", "key=www&", "&key=www",
+		"key=www&&limit=1", "key=www&key=www", "key=w%77w%", "key=ww%7", "key=www%00",
+		"key=www%20", "key=WWW", "Key=www", "k%65y=www", "key=www;limit=1", "key=www#x",
+		"limit=0", "limit=01", "limit=+1", "limit=1 ", "limit=1234567890123456789",
+		"limit=1.0", "from=-1", "from=0x1", "live_at=0", "live_at=2030-01-31", "dry_run=1",
+		"dry_run=TRUE", "dry_run", "id=00112233445566778899AABBCCDDEEFF", "id=0",
+		"chain=a%0ab", "chain=\xc3\xbc", "chain=", "x=1", "after=", "to=%"};
+	struct query q;
+	char text[400] = "chain=";
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		ck_assert_msg(parse(&q, ALL, bad[i]) != ERR_OK, "%s", bad[i]);
+	ck_assert_int_eq(parse(&q, ALL, NULL), ERR_OK);
+	ck_assert_uint_eq(q.given, 0);
+	ck_assert_int_eq(parse(&q, ALL,
+				 "live_at=2030-01-31T23%3A59:59Z&chain=n%2Ft%232&from=0&to="
+				 "999999999999999999&key=%77ww&dry_run=true"),
+		ERR_OK);
+	ck_assert_str_eq(q.chain, "n/t#2");
+	ck_assert_str_eq(q.key, "www");
+	ck_assert_uint_eq(q.to, 999999999999999999);
+	ck_assert_int_eq(q.live_at, 1896134399);
+	ck_assert(q.dry_run);
+	ck_assert_int_ne(parse(&q, ALL & ~QUERY_KEY, "key=www"), ERR_OK);
+	memset(text + 6, 'x', sizeof q.chain);
+	ck_assert_int_ne(parse(&q, ALL, text), ERR_OK);
+	text[6 + sizeof q.chain - 1] = '\0';
+	ck_assert_int_eq(parse(&q, ALL, text), ERR_OK);
+}
+END_TEST
+
+RUN_SUITE("routes", targets, queries, who_may, monitor, nobody_to_ask, granted, certificate)

@@ -192,7 +192,7 @@ class Answers(Case):
             self.assertIn(answer[1]["code"], ("not_found", "no_such_key"), target)
             self.assertEqual(answer[0].status, 404, target)
         for target in (CREDENTIALS + "?dry_run=1", CREDENTIALS + "?", CREDENTIALS + "?dry_run=true&x=1"):
-            self.problem(ask(self.connection, "POST", target, {"csr": CSR_PEM}), 404, "not_found")
+            self.problem(ask(self.connection, "POST", target, {"csr": CSR_PEM}), 400, "malformed")
             self.connection.close()
         for target in ("/v1/keys/api", "/v1/keys/api/certificate", "/v1/keys/none"):
             self.problem(ask(self.connection, "GET", target), 404, "no_such_key")

@@ -153,15 +153,12 @@ static struct chain *chain_named(struct ledger *l, const char *name)
 	return c;
 }
 
-/* The signed head of a chain, so that it covers every record. ERR_LEDGER_UNAVAILABLE. */
-static enum err head_add(struct asked *q, struct chain *c)
+/* The kept head of a chain. ERR_LEDGER_UNAVAILABLE: there is none. */
+static enum err note_add(struct asked *q, const struct chain *c)
 {
 	struct checkpoint head;
-	enum err e = heads_fresh(q->l, c, q->now, q->ms);
 	size_t start = q->text->len;
 
-	if (e)
-		return e;
 	if (c->note.len == 0 || checkpoint_read(&head, (const char *)c->note.octets, c->note.len))
 		return ERR_LEDGER_UNAVAILABLE;
 	buf_put(q->text, c->note.octets, c->note.len);
@@ -170,6 +167,23 @@ static enum err head_add(struct asked *q, struct chain *c)
 	q->a->text = octets_of(q->text->octets + start, c->note.len);
 	q->a->to = head.size;
 	return ERR_OK;
+}
+
+/* The signed head of a chain, so that it covers every record. ERR_LEDGER_UNAVAILABLE. */
+static enum err head_add(struct asked *q, struct chain *c)
+{
+	enum err e = heads_fresh(q->l, c, q->now, q->ms);
+
+	return e ? e : note_add(q, c);
+}
+
+static enum err answer_note(struct asked *q)
+{
+	const struct chain *c = chain_named(q->l, q->m->chain);
+
+	if (!c)
+		return ERR_NOT_FOUND;
+	return c->note.len == 0 ? ERR_OK : note_add(q, c);
 }
 
 static enum err answer_checkpoint(struct asked *q)
@@ -309,7 +323,8 @@ enum err answer_read(struct ledger *l, const struct msg_read *m, int64_t now, in
 		[READ_CHECKPOINT] = answer_checkpoint,
 		[READ_PROOF] = answer_proof,
 		[READ_CONSISTENCY] = answer_consistency,
-		[READ_RECORDS] = answer_records};
+		[READ_RECORDS] = answer_records,
+		[READ_NOTE] = answer_note};
 	struct asked q = {.l = l, .m = m, .now = now, .ms = ms, .text = text, .a = a};
 
 	enum err e = room_make(text);
