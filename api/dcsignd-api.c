@@ -322,6 +322,7 @@ int main(int argc, char **argv)
 	log_open("dcsignd-api", (enum log_level)config->log.level, config->log.json);
 	if (open_api(&api) != ERR_OK)
 		_exit(EXIT_BROKEN);
+	metrics_start(time(NULL));
 	if (begin(&api, config, &secrets, serial, check_only) == ERR_OK) {
 		child_secrets_close(&secrets);
 		code = check_only ? 0 : run(&api, config);

@@ -16,7 +16,7 @@ api_libapi_a_SOURCES = \
 	api/rules.c api/rules.h \
 	api/query.c api/query.h \
 	api/reply.c api/reply_credential.c api/reply_key.c api/reply_ledger.c api/reply.h api/reply_private.h \
-	api/metrics.c api/metrics.h \
+	api/metrics.c api/metrics_page.c api/metrics.h api/metrics_private.h \
 	api/monitor.c api/monitor.h \
 	api/routes.c api/routes.h \
 	api/pages.c api/pages.h \

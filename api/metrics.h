@@ -17,6 +17,8 @@ void metrics_duration(int64_t us);
 void metrics_handshake_refused(void);
 void metrics_reaped(unsigned connections);
 
+/* When this process began; once, before the first page. */
+void metrics_start(int64_t now);
 /* Appends the page. */
 void metrics_write(struct buf *out, const struct snapshot *snapshot, struct signer *signer,
 	struct connections *connections);

@@ -327,14 +327,12 @@ enum err reason_parse(
 	size_t octets = 0;
 	const char *text = NULL;
 
-	if (err != ERR_OK)
-		return err;
-	if (json_object_size(object) == 1)
+	if (err == ERR_OK && json_object_size(object) == 1)
 		text = text_of(json_object_get(object, "reason"), &octets);
-	if (text == NULL || octets == 0 || octets > HOLD_REASON_MAX)
+	if (err == ERR_OK && (text == NULL || octets == 0 || octets > HOLD_REASON_MAX))
 		err = refuse(why, ERR_MALFORMED, "reason",
 			"the one member is reason, a text of 1 to %d octets", HOLD_REASON_MAX);
-	else
+	if (err == ERR_OK)
 		memcpy(reason, text, octets + 1);
 	json_decref(object);
 	return err;

@@ -42,6 +42,7 @@ void signer_free(struct signer *s)
 		next = l->next;
 		link_free(l);
 	}
+	free(s->births);
 	buf_free(&s->out);
 	free(s->issue);
 	free(s->in);
@@ -64,6 +65,43 @@ struct link *signer_find_link(const struct signer *s, const char *token)
 	return NULL;
 }
 
+static struct births *find_births(const struct signer *s, uint8_t role, const char *token)
+{
+	for (size_t i = 0; i < s->birth_count; i++)
+		if (s->births[i].role == role && strcmp(s->births[i].token, token) == 0)
+			return &s->births[i];
+	return NULL;
+}
+
+/* For the metrics alone: without memory it is not counted. */
+static void count_birth(struct signer *s, uint8_t role, const char *token)
+{
+	struct births *known = find_births(s, role, token), *more;
+
+	if (known == NULL) {
+		more = realloc(s->births, (s->birth_count + 1) * sizeof(*more));
+		if (more == NULL)
+			return;
+		s->births = more;
+		known = &more[s->birth_count++];
+		*known = (struct births){.role = role};
+		snprintf(known->token, sizeof(known->token), "%s", token);
+	}
+	known->count++;
+}
+
+unsigned signer_restarts(struct signer *s, uint8_t role, const char *token)
+{
+	const struct births *known;
+	unsigned n;
+
+	pthread_mutex_lock(&s->lock);
+	known = find_births(s, role, token);
+	n = known != NULL ? known->count - 1 : 0;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
 enum err signer_connect(struct signer *s, uint8_t role, const char *token, int fd)
 {
 	struct link *l, *old;
@@ -80,6 +118,7 @@ enum err signer_connect(struct signer *s, uint8_t role, const char *token, int f
 	l->next = s->links;
 	s->links = l;
 	s->link_count++;
+	count_birth(s, l->role, l->token);
 	pthread_mutex_unlock(&s->lock);
 	return ERR_OK;
 }

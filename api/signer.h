@@ -109,6 +109,8 @@ void signer_token(struct signer *s, const char *token, struct signer_token *out)
 bool signer_ledger(struct signer *s, struct msg_read_answer *heads);
 /* As the ledger last told: holds in force, unexpired credentials. */
 void signer_live_now(struct signer *s, uint32_t *holds, uint64_t *live);
+/* How often the process behind this role and token was born again, as far as it was introduced. */
+unsigned signer_restarts(struct signer *s, uint8_t role, const char *token);
 /* The newest signed head of this chain that the ledger has told: a C2SP note and a NUL. False:
  * none.
  */

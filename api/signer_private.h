@@ -11,10 +11,19 @@
 #define LINKS_MAX	512
 #define MESSAGES_A_TURN 256
 
+/* How often a neighbour was introduced. */
+struct births {
+	uint8_t role;
+	char token[NAME_SIZE];
+	unsigned count;
+};
+
 struct signer {
 	pthread_mutex_t lock;
 	struct link *links;
 	unsigned link_count;
+	struct births *births;
+	size_t birth_count;
 	struct signer_call *calls[BUCKETS]; /* by serial */
 	unsigned waiting;
 	unsigned queue;

@@ -131,6 +131,29 @@ START_TEST(the_time_of_the_chain_is_its_writers)
 }
 END_TEST
 
+/* Nothing that lives is forgotten because this process's clock has jumped. */
+START_TEST(a_clock_far_ahead_forgets_nothing)
+{
+	const struct record *late[] = {&s[1].refused, &s[2].self_test};
+	struct record r = clock_of(0);
+	uint64_t live;
+	int64_t latest;
+
+	ck_assert_int_eq(bench_put(&b, &s[0].authorised), ERR_OK);
+	ck_assert_int_eq(bench_put(&b, &s[0].issued), ERR_OK);
+	b.now = HELP_NOW + INT64_C(10) * 365 * 86400;
+	ck_assert_int_eq(bench_put(&b, &r), ERR_OK);
+	ck_assert_int_eq(bench_group(&b, late, 2, 0, 0), ERR_OK);
+	ck_assert_int_eq(b.ledger.store->engine->live_latest(
+				 b.ledger.store, "www", "edge", false, HELP_NOW, &live, &latest),
+		ERR_OK);
+	ck_assert_uint_eq(live, 1);
+	ck_assert_int_eq(
+		bench_group(&b, (const struct record *[]){&s[1].authorised}, 1, 1, 0), ERR_OK);
+	ck_assert_int_eq(b.item[0].answer.refusal.err, ERR_QUOTA);
+}
+END_TEST
+
 START_TEST(a_flood_of_refusals_is_counted)
 {
 	const struct record *group[BENCH_ITEMS];
@@ -446,6 +469,7 @@ int main(void)
 	tcase_add_test(c, a_refused_member_aborts_nobody);
 	tcase_add_test(c, chains_do_not_mix);
 	tcase_add_test(c, the_time_of_the_chain_is_its_writers);
+	tcase_add_test(c, a_clock_far_ahead_forgets_nothing);
 	tcase_add_test(c, a_flood_of_refusals_is_counted);
 	tcase_add_test(c, a_start_closes_what_is_open);
 	tcase_add_loop_test(

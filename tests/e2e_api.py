@@ -326,7 +326,7 @@ class Answers(Case):
         self.assertRegex(page, r'(?m)^dcsign_credentials_total\{key="www",client="edge",outcome="issued"\} [1-9]')
         self.assertIn('dcsign_token_sign_seconds_bucket{token="main",le="0.0005"} 0\n', page)
         self.assertIn('dcsign_token_sign_seconds_bucket{token="main",le="0.001"} 2\n', page)
-        self.assertIn('dcsign_token_sign_seconds_sum{token="main"} 1.500000\n', page)
+        self.assertIn('dcsign_token_sign_seconds_sum{token="main"} 1.5\n', page)
         self.assertIn('dcsign_token_sign_seconds_count{token="main"} 3\n', page)
         self.assertRegex(page, r'(?m)^dcsign_request_duration_seconds_bucket\{le="\+Inf"\} [1-9]')
         # of this test: server and keys end in 10 days, the CA in 40

@@ -11,7 +11,7 @@ FUZZ_TARGETS += tests/fuzz_message tests/fuzz_config
 FUZZ_TARGETS += tests/fuzz_record tests/fuzz_checkpoint
 # hsm
 # api
-FUZZ_TARGETS += tests/fuzz_request
+FUZZ_TARGETS += tests/fuzz_request tests/fuzz_batch tests/fuzz_query
 # client
 FUZZ_TARGETS += tests/fuzz_formats
 

@@ -41,16 +41,22 @@ static enum err flood_write(struct group *g, bool all)
 	return e;
 }
 
-/* Expired for the oldest clock reading that can still come. */
+/*
+ * Expired for the oldest clock reading that can still come. Only the readings of AUTHORISED count,
+ * which come from a clock that its process trusts: this process's own may have jumped, and what is
+ * forgotten then still lives.
+ */
 static enum err forget(const struct group *g, const struct commit_item *items, size_t count)
 {
-	int64_t now = g->now;
+	int64_t now = INT64_MAX;
 
 	for (size_t i = 0; i < count; i++) {
-		if (items[i].record.now != RECORD_NONE && items[i].record.now < now)
+		if (items[i].record.type == RECORD_AUTHORISED && items[i].record.now < now)
 			now = items[i].record.now;
 	}
-	now -= PURGE_LAG;
+	if (now == INT64_MAX)
+		return ERR_OK;
+	now = (g->now < now ? g->now : now) - PURGE_LAG;
 	return g->l->store->engine->purge(g->l->store, now, now - IDEMPOTENCY_TERM);
 }
 
