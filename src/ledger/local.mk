@@ -4,6 +4,7 @@ src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(CRYPTO_CFLAGS) $
 src_ledger_libledger_a_SOURCES = \
 	src/ledger/store.c src/ledger/store.h \
 	src/ledger/sqlite.c src/ledger/sqlite-attempts.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite.h \
+	src/ledger/folder.c src/ledger/folder.h \
 	src/ledger/flood.c src/ledger/flood.h \
 	src/ledger/state.c src/ledger/state.h \
 	src/ledger/tree.c src/ledger/tree.h \

@@ -12,26 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "folder.h"
+
 /* ---- a file that is replaced as a whole ---- */
-
-static char *folder_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-}
-
-static enum err folder_sync(const char *path)
-{
-	char *folder = folder_of(path);
-	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	int rc = fd >= 0 ? fsync(fd) : -1;
-
-	free(folder);
-	if (fd >= 0)
-		close(fd);
-	return rc == 0 ? ERR_OK : ERR_SYSTEM;
-}
 
 static bool write_all(int fd, const uint8_t *octets, size_t len)
 {
@@ -88,16 +71,12 @@ static enum err key_write(const char *path, const uint8_t seed[CHECKPOINT_KEY])
 
 static enum err key_make(struct signer *s, const char *path, struct refusal *why)
 {
-	char *folder = folder_of(path);
-	enum err e = folder ? ERR_OK : ERR_NOMEM;
+	enum err e = folder_make(path);
 
-	if (!e && mkdir(folder, 0700) != 0 && errno != EEXIST)
-		e = ERR_SYSTEM;
 	if (!e)
 		e = checkpoint_key_make(s->seed);
 	if (!e)
 		e = key_write(path, s->seed);
-	free(folder);
 	return e ? refuse(why, ERR_NOT_FOUND, "checkpoint", "the key %s can't be made: %s", path,
 			   strerror(errno))
 		 : ERR_OK;

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "folder.h"
+
 #define FORMAT_VERSION "2"
 #define RESERVE	       (8 << 20) /* octets kept back on the disk */
 #define TIDY_PAGES     1000	 /* of 4 KiB: how long the write-ahead log may grow */
@@ -155,42 +157,6 @@ enum err sqlite_version_check(struct sqlite *s, bool may_be_new, struct refusal 
 	return ERR_OK;
 }
 
-/* The file's name must be as durable as what it holds. */
-static enum err folder_sync(const char *path)
-{
-	char *folder = strdup(path);
-	char *slash = folder ? strrchr(folder, '/') : NULL;
-	int fd = -1;
-
-	if (slash) {
-		slash[slash == folder] = '\0';
-		fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
-	free(folder);
-	if (fd < 0)
-		return ERR_SYSTEM;
-
-	int rc = fsync(fd);
-
-	close(fd);
-	return rc == 0 ? ERR_OK : ERR_SYSTEM;
-}
-
-static enum err folder_make(const char *path, struct refusal *why)
-{
-	char *folder = strdup(path);
-	enum err e = ERR_OK;
-
-	if (!folder)
-		return ERR_NOMEM;
-	*strrchr(folder, '/') = '\0';
-	if (*folder && mkdir(folder, 0700) != 0 && errno != EEXIST)
-		e = refuse(why, ERR_NOT_FOUND, "ledger", "the folder %s can't be made: %s", folder,
-			strerror(errno));
-	free(folder);
-	return e;
-}
-
 static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 {
 	int rc = sqlite3_open_v2(s->path, &s->db,
@@ -223,10 +189,13 @@ static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 
 enum err sqlite_open(struct store **out, const char *path, struct refusal *why)
 {
-	enum err e = folder_make(path, why);
+	enum err e = folder_make(path);
 	struct sqlite *s = e ? NULL : sqlite_new(path);
 
-	if (!e && !s)
+	if (e == ERR_SYSTEM)
+		e = refuse(why, ERR_NOT_FOUND, "ledger", "the folder of %s can't be made: %s", path,
+			strerror(errno));
+	else if (!s)
 		e = ERR_NOMEM;
 	if (!e)
 		e = sqlite_set_up(s, why);

@@ -1,0 +1,12 @@
+# tests of what outlives power cuts, faults and kills
+# The power fails: a recorder of writes and syncs, and what may be left of them.
+check_PROGRAMS += tests/faults/powercut.so tests/check_powercut
+UNIT_TESTS += tests/check_powercut
+LONG_TESTS += tests/check_powercut
+tests_faults_powercut_so_SOURCES = tests/faults/powercut.c tests/faults/powercut.h
+tests_faults_powercut_so_CFLAGS = -std=gnu11 $(PROJECT_CFLAGS) -fno-sanitize=all -fPIC -U_FORTIFY_SOURCE
+tests_faults_powercut_so_LDFLAGS = -shared -Wl,-z,relro -Wl,-z,now
+tests_check_powercut_SOURCES = tests/check_powercut.c tests/powercut_image.c tests/powercut_image.h \
+	tests/powercut_lives.c tests/powercut_lives.h tests/powercut_facts.c
+tests_check_powercut_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_powercut_LDADD = $(LEDGER_CHECK)
