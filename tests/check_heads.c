@@ -104,15 +104,14 @@ static uint64_t problems(struct verify *v)
 {
 	struct verify own = {.problem = say};
 	struct store *st;
-	struct refusal why;
 
 	v = v ? v : &own;
 	v->problem = say;
 	said[0] = '\0';
-	ck_assert_int_eq(store_sqlite.open_copy(&st, b.path, &why), ERR_OK);
+	bench_reader(&b, &st);
 	begins = 0;
 	ck_assert_int_eq(verify_store(v, st, NULL), ERR_OK);
-	store_sqlite.abandon(st);
+	st->engine->abandon(st);
 	return v->problems - begins;
 }
 
@@ -324,6 +323,8 @@ START_TEST(an_older_copy_is_refused)
 {
 	struct refusal why;
 
+	if (help_postgres()) /* what is done here is done to files */
+		return;
 	records(3);
 	bench_stop(&b);
 	copy_put_back(true);
@@ -344,6 +345,8 @@ START_TEST(another_history_of_the_same_length_is_refused)
 {
 	struct refusal why;
 
+	if (help_postgres()) /* what is done here is done to files */
+		return;
 	records(3);
 	bench_stop(&b);
 	copy_put_back(true);
@@ -370,6 +373,8 @@ START_TEST(a_lost_ledger_is_refused)
 {
 	struct refusal why;
 
+	if (help_postgres()) /* what is done here is done to files */
+		return;
 	records(1);
 	bench_stop(&b);
 	ck_assert_int_eq(unlink(b.path), 0);

@@ -1,10 +1,10 @@
 # tests of ledger
 check_LIBRARIES += tests/libledgerhelp.a
-tests_libledgerhelp_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CFLAGS)
+tests_libledgerhelp_a_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS) $(SQLITE_CFLAGS) $(PQ_CFLAGS)
 tests_libledgerhelp_a_SOURCES = tests/ledger_help.c tests/ledger_help.h \
 	tests/ledger_bench.c tests/ledger_bench.h \
 	tests/ledgerd_rig.c tests/ledgerd_rig.h
-LEDGER_CHECK = tests/libledgerhelp.a src/ledger/libledger.a $(CHECK_LINK) $(SQLITE_LIBS) $(JANSSON_LIBS)
+LEDGER_CHECK = tests/libledgerhelp.a src/ledger/libledger.a $(CHECK_LINK) $(SQLITE_LIBS) $(PQ_LIBS) $(JANSSON_LIBS)
 
 ledger_checks = tests/check_record tests/check_store tests/check_state tests/check_commit tests/check_ledger_verify tests/check_ledgerd tests/check_holds tests/check_log tests/check_heads tests/check_witness tests/check_answers
 check_PROGRAMS += $(ledger_checks)

@@ -14,7 +14,7 @@ void bench_make(struct bench *b)
 	memset(b, 0, sizeof(*b));
 	help_folder(b->folder);
 	snprintf(b->path, sizeof(b->path), "%s/ledger.db", b->folder);
-	snprintf(b->url, sizeof(b->url), "sqlite:%s", b->path);
+	help_ledger(b->url, b->folder, "ledger.db");
 	issuer_make(&b->issuer);
 	b->now = HELP_NOW;
 	b->ms = 1000000;
@@ -153,11 +153,48 @@ const char *bench_text(struct bench *b, int64_t idx)
 	return buf_cstr(&b->text);
 }
 
+void bench_reader(struct bench *b, struct store **s)
+{
+	const struct store_engine *engine;
+	struct refusal why = {.err = ERR_OK};
+	char url[HELP_URL];
+	const char *where;
+
+	strcpy(url, b->url);
+	if (help_postgres())
+		help_url(url, "auditor");
+	ck_assert_int_eq(store_engine_of(url, &engine, &where, &why), ERR_OK);
+	ck_assert_msg(engine->open_copy(s, where, &why) == ERR_OK, "%s", why.detail);
+}
+
+/* What is SQLite's way of saying it. */
+static void postgres_sql(const char *sql)
+{
+	struct buf text = BUF_INIT(8192);
+	const char *literal;
+
+	buf_text(&text, "SET search_path = dcsign; CREATE OR REPLACE FUNCTION zeroblob(int) "
+			"RETURNS bytea AS 'SELECT decode(repeat(''00'', $1), ''hex'')' LANGUAGE "
+			"SQL; ");
+	while ((literal = strstr(sql, "x'"))) {
+		buf_put(&text, sql, (size_t)(literal - sql));
+		buf_text(&text, "'\\x");
+		sql = literal + 2;
+	}
+	buf_text(&text, sql);
+	help_sql(buf_cstr(&text));
+	buf_free(&text);
+}
+
 void bench_sql(struct bench *b, const char *sql)
 {
 	char *message = NULL;
 	sqlite3 *db;
 
+	if (help_postgres()) {
+		postgres_sql(sql);
+		return;
+	}
 	ck_assert_int_eq(sqlite3_open(b->path, &db), SQLITE_OK);
 	ck_assert_msg(
 		sqlite3_exec(db, sql, NULL, NULL, &message) == SQLITE_OK, "%s: %s", sql, message);

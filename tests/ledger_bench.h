@@ -8,7 +8,7 @@
 #define BENCH_ITEMS 256
 
 struct bench {
-	char folder[64], path[128], url[160];
+	char folder[64], path[128], url[HELP_URL];
 	struct issuer issuer;
 	bool sign; /* heads, as these say */
 	uint64_t every;
@@ -43,7 +43,9 @@ enum err bench_own(struct bench *b, const struct record *r);
 int64_t bench_size(const struct bench *b);
 /* A record as text, borrowed until the next call. */
 const char *bench_text(struct bench *b, int64_t idx);
-/* SQL on the file at rest. */
+/* As an auditor opens it: a file at rest, a database at any time. */
+void bench_reader(struct bench *b, struct store **s);
+/* SQL on the ledger at rest, as SQLite has it. */
 void bench_sql(struct bench *b, const char *sql);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <ftw.h>
+#include <libpq-fe.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include "dc.h"
+#include "ledger/store.h"
 
 void help_folder(char path[64])
 {
@@ -33,6 +35,49 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 void help_folder_remove(const char *path)
 {
 	ck_assert_int_eq(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+bool help_postgres(void)
+{
+	return getenv("DCSIGN_TEST_POSTGRES") != NULL;
+}
+
+void help_url(char url[HELP_URL], const char *role)
+{
+	ck_assert_int_lt(snprintf(url, HELP_URL, "postgresql://%s@/dcsign?host=%s", role,
+				 getenv("DCSIGN_TEST_POSTGRES")),
+		HELP_URL);
+}
+
+void help_sql(const char *sql)
+{
+	char url[HELP_URL];
+	PGconn *c;
+	PGresult *r;
+
+	help_url(url, "owner");
+	c = PQconnectdb(url);
+	r = PQexec(c, sql);
+	ck_assert_msg(PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK,
+		"%s: %s", sql, PQerrorMessage(c));
+	PQclear(r);
+	PQfinish(c);
+}
+
+void help_ledger(char url[HELP_URL], const char *folder, const char *name)
+{
+	struct refusal why = {.err = ERR_OK};
+	char owner[HELP_URL];
+
+	if (!help_postgres()) {
+		ck_assert_int_lt(snprintf(url, HELP_URL, "sqlite:%s/%s", folder, name), HELP_URL);
+		return;
+	}
+	help_sql("SET client_min_messages = error; DROP SCHEMA IF EXISTS dcsign CASCADE");
+	help_url(owner, "owner");
+	ck_assert_msg(
+		store_postgres.init(owner, "node", "auditor", &why) == ERR_OK, "%s", why.detail);
+	help_url(url, "node");
 }
 
 static void extension_add(X509 *x, const char *oid, const void *value, int len)

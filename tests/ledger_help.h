@@ -12,6 +12,18 @@
 void help_folder(char path[64]);
 void help_folder_remove(const char *path);
 
+#define HELP_URL 256
+
+/* Whether the ledgers of this run lie in the database whose socket's folder $DCSIGN_TEST_POSTGRES
+ * names: tests/e2e_postgres_suites.sh runs the suites a second time so. */
+bool help_postgres(void);
+/* The URL of a ledger that is empty: a file of this name in the folder, or the database. */
+void help_ledger(char url[HELP_URL], const char *folder, const char *name);
+/* The same ledger for this role of the database: owner, node, auditor. */
+void help_url(char url[HELP_URL], const char *role);
+/* As the database's owner. */
+void help_sql(const char *sql);
+
 struct issuer {
 	EVP_PKEY *key;
 	uint8_t certificate[2048];

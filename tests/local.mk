@@ -16,6 +16,7 @@ CHECK_LINK = src/libdcsign.a $(CHECK_LIBS) $(CRYPTO_LIBS)
 include tests/core.mk
 include tests/parent.mk
 include tests/ledger.mk
+include tests/postgres.mk
 include tests/durable.mk
 include tests/hsm.mk
 include tests/api.mk

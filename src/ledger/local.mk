@@ -1,10 +1,13 @@
 # src/ledger: the daemon and the tool share all but their mains.
 noinst_LIBRARIES += src/ledger/libledger.a
-src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
+src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(PQ_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
 src_ledger_libledger_a_SOURCES = \
 	src/ledger/store.c src/ledger/store.h \
 	src/ledger/sqlite.c src/ledger/sqlite-attempts.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite.h \
 	src/ledger/folder.c src/ledger/folder.h \
+	src/ledger/postgres.c src/ledger/postgres-wire.c src/ledger/postgres-link.c src/ledger/postgres-schema.c \
+	src/ledger/postgres-group.c src/ledger/postgres-rows.c src/ledger/postgres-attempts.c src/ledger/postgres-tree.c \
+	src/ledger/postgres.h \
 	src/ledger/flood.c src/ledger/flood.h \
 	src/ledger/state.c src/ledger/state.h \
 	src/ledger/tree.c src/ledger/tree.h \
@@ -31,7 +34,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/verify.c src/ledger/verify.h \
 	src/ledger/prove.c src/ledger/prove.h \
 	src/ledger/list.c src/ledger/list.h
-LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
+LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(PQ_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
 
 pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger src/ledger/dcsign-ledger
 src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c \

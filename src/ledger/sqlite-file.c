@@ -206,6 +206,18 @@ enum err sqlite_open(struct store **out, const char *path, struct refusal *why)
 	return e;
 }
 
+enum err sqlite_init(const char *path, const char *writer, const char *reader, struct refusal *why)
+{
+	struct store *s;
+	enum err e = writer || reader ? refuse(why, ERR_NOT_FOUND, "ledger",
+						"a file has no roles: it belongs to its user")
+				      : sqlite_open(&s, path, why);
+
+	if (!e && (e = sqlite_stop(s)))
+		refuse(why, e, "ledger", "%s can't be closed", path);
+	return e;
+}
+
 static void sqlite_free(struct sqlite *s)
 {
 	if (s->copy)

@@ -249,6 +249,7 @@ static enum err hold_after(
 
 const struct store_engine store_sqlite = {
 	.scheme = "sqlite:",
+	.init = sqlite_init,
 	.open = sqlite_open,
 	.open_copy = sqlite_open_copy,
 	.stop = sqlite_stop,

@@ -87,6 +87,7 @@ struct sqlite {
 };
 
 /* sqlite-file.c: the file as a whole. */
+enum err sqlite_init(const char *path, const char *writer, const char *reader, struct refusal *why);
 enum err sqlite_open(struct store **out, const char *path, struct refusal *why);
 enum err sqlite_open_copy(struct store **out, const char *path, struct refusal *why);
 enum err sqlite_stop(struct store *s);

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const struct store_engine *const engines[] = {&store_sqlite};
+static const struct store_engine *const engines[] = {&store_sqlite, &store_postgres};
 
 enum err store_engine_of(const char *url, const struct store_engine **engine, const char **where,
 	struct refusal *why)
@@ -20,8 +20,11 @@ enum err store_engine_of(const char *url, const struct store_engine **engine, co
 	}
 	if (!found || url[skip] != '/')
 		return refuse(why, ERR_NOT_FOUND, "ledger",
-			"\"%s\" is no ledger: give sqlite:/absolute/path", url);
+			"\"%s\" is no ledger: give sqlite:/absolute/path or "
+			"postgresql://ROLE@HOST/DATABASE",
+			/* what may hold a password is not said */
+			strpbrk(url, "@=") ? "..." : url);
 	*engine = found;
-	*where = url + skip;
+	*where = found == &store_postgres ? url : url + skip;
 	return ERR_OK;
 }

@@ -1,11 +1,15 @@
 /*
  * What the ledger asks of a database engine: records, chains, and the fast state that follows from
- * the records of the last days. One process writes. Nothing here knows a rule of the ledger.
+ * the records of the last days. One process writes a file; a database can be shared by several
+ * nodes, each of which writes its own chains. Nothing here knows a rule of the ledger.
  *
  * Every function gives ERR_OK, ERR_NOT_FOUND where it says so, or why the engine can't:
  *   ERR_NO_ROOM  the disk is full: roll back; the store is as it was before begin
  *   ERR_FORMAT   what is stored is damaged
- *   ERR_TIMEOUT  another process holds the store (open only)
+ *   ERR_TIMEOUT  another process holds the store (open and claim only)
+ *   ERR_CLOSED   the connection to the store is lost: nothing was written, or, given by commit,
+ *                it is not known whether the transaction is durable. Until resume has given
+ *                ERR_OK everything gives this.
  *   ERR_NOT_FOUND the store is not there or must not be opened (open only)
  *   ERR_NOMEM
  *   ERR_SYSTEM   anything else, a failed sync above all: the process must end without another
@@ -68,6 +72,16 @@ typedef enum err store_credential_row(void *arg, const struct store_credential *
 typedef enum err store_row(
 	void *arg, int64_t idx, const char *json, size_t len, const uint8_t leaf[SHA256_SIZE]);
 
+/* What a transaction is going to ask for. NULL: nothing of this kind. */
+struct store_need {
+	const char *id;		  /* with attempt: an attempt, and its idempotency key */
+	int64_t attempt;	  /* as in store_attempt */
+	const char *client, *key; /* live_count of each, idempotency_get */
+	const char *idempotency;
+	const uint8_t *spki_sha256; /* live_shared, with client */
+	int64_t now;
+};
+
 struct store {
 	const struct store_engine *engine; /* an engine's own struct begins with this */
 };
@@ -75,10 +89,14 @@ struct store {
 struct store_engine {
 	const char *scheme; /* "sqlite:" */
 
-	/* Makes what is missing. where: the URL after the scheme. *out: end it with stop or
-	 * abandon. */
+	/* Makes or brings up to date what a ledger needs, as its owner. writer, reader: database
+	 * roles that get the rights of a node and of an auditor; NULL: none. */
+	enum err (*init)(
+		const char *where, const char *writer, const char *reader, struct refusal *why);
+	/* where: the URL after the scheme, of a database the URL itself. A file is made when it is
+	 * missing, a database is not. *out: end it with stop or abandon. */
 	enum err (*open)(struct store **out, const char *where, struct refusal *why);
-	/* To read only, never a live store: that is ERR_TIMEOUT. */
+	/* To read only, as of one moment; never a live file: that is ERR_TIMEOUT. */
 	enum err (*open_copy)(struct store **out, const char *where, struct refusal *why);
 	/* Ends it in order, all of it in one file. *s is freed whatever comes back. */
 	enum err (*stop)(struct store *s);
@@ -86,6 +104,20 @@ struct store_engine {
 	void (*abandon)(struct store *s);
 	/* What the engine says about the last failure; never NULL. */
 	const char *(*text)(struct store *s);
+
+	/* NULL in the next five: the store can't be shared and needs none of it. */
+	/* This process alone writes the chains of this node from now on: whoever did so before
+	 * can't any more. After open, and after a resume whose tails were found to be right. */
+	enum err (*claim)(struct store *s, const char *node, struct refusal *why);
+	/* One attempt to connect again, 2 s at most. What an earlier connection left undone has
+	 * ended. ERR_CLOSED: not yet. */
+	enum err (*resume)(struct store *s, struct refusal *why);
+	/* First thing in a transaction: one question instead of many. */
+	enum err (*foresee)(struct store *s, const struct store_need *needs, size_t count);
+	/* A HELD or RELEASED record of this node, for the other nodes; and, appended, the next one
+	 * of theirs that was not told in a transaction before this: ERR_NOT_FOUND: none. */
+	enum err (*hold_tell)(struct store *s, const void *json, size_t len);
+	enum err (*hold_news)(struct store *s, struct buf *json);
 
 	enum err (*begin)(struct store *s);
 	enum err (*commit)(struct store *s);
@@ -176,7 +208,7 @@ struct store_engine {
 		struct store *s, int64_t after, store_credential_row *row, void *arg);
 };
 
-extern const struct store_engine store_sqlite;
+extern const struct store_engine store_sqlite, store_postgres;
 
 /* The engine of a URL and what follows its scheme; a bare path is SQLite's. Anything else that
  * looks like a URL: ERR_NOT_FOUND, *why names what there is. */

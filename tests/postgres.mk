@@ -1,0 +1,3 @@
+# tests of the PostgreSQL engine: they need a server of Debian
+E2E_TESTS += tests/e2e_postgres_suites.sh
+EXTRA_DIST += tests/postgres.sh tests/e2e_postgres_suites.sh
