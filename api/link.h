@@ -15,6 +15,7 @@ struct link {
 	char token[NAME_SIZE];
 	int fd;
 	bool retired;	  /* a newer channel to the same neighbour is there */
+	bool leaving;	  /* it takes no new calls: it is about to end */
 	unsigned waiting; /* calls sent and not ended */
 
 	/* the state: asked for page by page into fresh, then shown */

@@ -12,7 +12,7 @@ api_libapi_a_SOURCES = \
 	api/linger.c api/linger.h \
 	api/request.c api/request.h \
 	api/link.c api/link.h \
-	api/signer.c api/signer_turn.c api/signer.h api/signer_private.h \
+	api/signer.c api/signer_park.c api/signer_turn.c api/signer.h api/signer_private.h \
 	api/rules.c api/rules.h \
 	api/query.c api/query.h \
 	api/reply.c api/reply_credential.c api/reply_key.c api/reply_ledger.c api/reply.h api/reply_private.h \

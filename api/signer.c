@@ -43,6 +43,7 @@ void signer_free(struct signer *s)
 		link_free(l);
 	}
 	free(s->births);
+	signer_forget_away(s);
 	buf_free(&s->out);
 	free(s->issue);
 	free(s->in);
@@ -104,6 +105,7 @@ unsigned signer_restarts(struct signer *s, uint8_t role, const char *token)
 
 enum err signer_connect(struct signer *s, uint8_t role, const char *token, int fd)
 {
+	struct signer_call *refused = NULL;
 	struct link *l, *old;
 
 	if (role != ROLE_HSM && role != ROLE_LEDGER)
@@ -119,7 +121,10 @@ enum err signer_connect(struct signer *s, uint8_t role, const char *token, int f
 	s->links = l;
 	s->link_count++;
 	count_birth(s, l->role, l->token);
+	if (role == ROLE_HSM)
+		refused = signer_back(s, token);
 	pthread_mutex_unlock(&s->lock);
+	signer_end_all(refused);
 	return ERR_OK;
 }
 
@@ -183,33 +188,51 @@ static void write_issue(struct signer *s, const struct signer_issue *issue,
 	msg_issue_write(&s->out, m);
 }
 
-enum err signer_issue(struct signer *s, const char *token, const struct signer_issue *issue,
-	struct signer_call *call, struct refusal *why)
+/* To this process. ERR_CLOSED: it has gone, and nothing was sent. */
+static enum err send_to(
+	struct signer *s, struct link *l, struct signer_call *call, struct refusal *why)
 {
 	int64_t left = call->deadline - monotonic_ms();
-	struct link *l;
-	enum err err;
 
 	if (left <= 0 || left > UINT32_MAX)
 		return refuse(why, ERR_TIMEOUT, "", "the request took too long to arrive");
-	call->signs = !issue->dry_run;
-	call->count = issue->count;
-	snprintf(call->request, sizeof(call->request), "%s", issue->request);
-	pthread_mutex_lock(&s->lock);
-	l = signer_find_link(s, token);
-	if (l == NULL) {
-		err = refuse(why, ERR_KEY_UNAVAILABLE, "",
-			"the process of this key's token is being started");
-	} else if (l->waiting >= s->queue) {
-		err = refuse(why, ERR_OVERLOADED, "", "%u requests wait for this key's token",
+	if (l->waiting >= s->queue)
+		return refuse(why, ERR_OVERLOADED, "", "%u requests wait for this key's token",
 			l->waiting);
-	} else {
-		call->serial = ++s->serial;
-		write_issue(s, issue, call, left);
-		err = s->out.err == ERR_OK || issue->count == 1
-			      ? send_call(s, l, call, ERR_KEY_UNAVAILABLE, why)
-			      : refuse(why, ERR_TOO_LARGE, "requests", "split the batch");
+	call->serial = ++s->serial;
+	write_issue(s, &call->issue, call, left);
+	if (s->out.err != ERR_OK && call->issue.count > 1)
+		return refuse(why, ERR_TOO_LARGE, "requests", "split the batch");
+	return send_call(s, l, call, ERR_CLOSED, why);
+}
+
+enum err signer_send(struct signer *s, struct signer_call *call, struct refusal *why)
+{
+	struct link *l = signer_find_link(s, call->token);
+	enum err err = ERR_CLOSED;
+
+	if (l != NULL && !l->leaving) {
+		err = send_to(s, l, call, why);
+		if (err == ERR_CLOSED)
+			signer_away(s, call->token);
 	}
+	if (err != ERR_CLOSED || signer_park(s, call))
+		return err == ERR_CLOSED ? ERR_OK : err;
+	return refuse(
+		why, ERR_KEY_UNAVAILABLE, "", "the process of this key's token is being started");
+}
+
+enum err signer_issue(struct signer *s, const char *token, const struct signer_issue *issue,
+	struct signer_call *call, struct refusal *why)
+{
+	enum err err;
+
+	call->signs = !issue->dry_run;
+	call->holds = false;
+	call->issue = *issue;
+	snprintf(call->token, sizeof(call->token), "%s", token);
+	pthread_mutex_lock(&s->lock);
+	err = signer_send(s, call, why);
 	pthread_mutex_unlock(&s->lock);
 	return err;
 }

@@ -13,6 +13,7 @@
 
 #define SIGNER_POLL_MS	500  /* how often each process is asked for its state */
 #define SIGNER_STALE_MS 2000 /* one that does not answer for so long is shown as not ready */
+#define SIGNER_AWAY_MS	2000 /* for so long a call waits for the next process of its token */
 
 struct signer;
 struct signer *signer_new(void);    /* NULL: out of memory */
@@ -31,6 +32,15 @@ void signer_queue(struct signer *s, unsigned queue);
  */
 enum err signer_turn(struct signer *s, struct pollfd *own, size_t own_count, int timeout_ms);
 
+/* What is asked for. All that it points to stays until the call has ended. */
+struct signer_issue {
+	const char *request; /* request id */
+	const char *client;
+	const struct peer *peer;
+	bool dry_run;
+	uint16_t count; /* 1..MSG_ITEMS */
+	const struct msg_issue_item *item;
+};
 /*
  * A call that is under way. The caller fills the first part and keeps it until done() was called,
  * by the signer's thread, exactly once; grant, read and the octets they point to live until done()
@@ -52,19 +62,15 @@ struct signer_call {
 	uint16_t count; /* items asked for */
 	bool holds;	/* a hold or its end may be in force when no answer comes */
 	bool signs;	/* something may have been signed when no answer comes */
-	char request[ID_SIZE];
+	char token[NAME_SIZE];
+	struct signer_issue issue;
 	struct signer_call *next;
 };
 
-struct signer_issue {
-	const char *request; /* request id */
-	const char *client;
-	const struct peer *peer;
-	bool dry_run;
-	uint16_t count; /* 1..MSG_ITEMS */
-	const struct msg_issue_item *item;
-};
 /*
+ * A call that a process did not take because it ends, or that comes when the process of its token
+ * has just gone, is given to the next one, for which it waits up to SIGNER_AWAY_MS; nothing of it
+ * has been signed.
  * Thread-safe, does not block. An error means that nothing was sent and done() will not be called:
  * ERR_KEY_UNAVAILABLE (no process for this token), ERR_OVERLOADED, ERR_TIMEOUT (no time left),
  * ERR_TOO_LARGE (a batch over one message), with *why filled.

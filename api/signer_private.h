@@ -28,6 +28,9 @@ struct signer {
 	unsigned waiting;
 	unsigned queue;
 	uint64_t serial;
+	struct signer_call *parked; /* sent to nobody yet */
+	unsigned parked_count;
+	struct away *away;	 /* tokens without a process */
 	struct buf out;		 /* scratch, under the lock */
 	struct msg_issue *issue; /* scratch, under the lock */
 
@@ -42,5 +45,23 @@ struct signer {
 
 /* Under the lock. The channel to ask: of a token, or (token NULL) of the ledger; NULL: none. */
 struct link *signer_find_link(const struct signer *s, const char *token);
+
+/*
+ * All under the lock. The process of this token leaves or has gone: for SIGNER_AWAY_MS from the
+ * first word of it calls wait for the next process.
+ */
+void signer_away(struct signer *s, const char *token);
+/* The next one is here and gets them. Returns those that it could not be sent, to be ended. */
+struct signer_call *signer_back(struct signer *s, const char *token);
+void signer_forget_away(struct signer *s);
+/* False: it can't wait (nobody is expected, or too many wait). */
+bool signer_park(struct signer *s, struct signer_call *call);
+/* Takes out, as a list, what waits for token or (NULL) what can't wait any longer. */
+struct signer_call *signer_unpark(struct signer *s, const char *token, int64_t now);
+/* Sends the call to a process of its token that takes new ones, or parks it. Else the reason is in
+ * *why, and nothing was sent. */
+enum err signer_send(struct signer *s, struct signer_call *call, struct refusal *why);
+/* Ends each call of the list. Not under the lock. */
+void signer_end_all(struct signer_call *ended);
 
 #endif

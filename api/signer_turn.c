@@ -74,7 +74,7 @@ static struct signer_call *take_ended(struct signer *s, const struct link *l, in
 	return ended;
 }
 
-static void end_all(struct signer_call *ended)
+void signer_end_all(struct signer_call *ended)
 {
 	struct signer_call *next;
 
@@ -94,32 +94,67 @@ static void remove_link(struct signer *s, struct link *l)
 		;
 	*at = l->next;
 	s->link_count--;
+	if (l->role == ROLE_HSM && !l->retired)
+		signer_away(s, l->token);
 	ended = take_ended(s, l, 0);
 	pthread_mutex_unlock(&s->lock);
 	LOG(l->retired ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "channel closed",
 		LS("neighbour", l->role == ROLE_HSM ? "hsm" : "ledger"), LS("token", l->token));
-	end_all(ended);
+	signer_end_all(ended);
 	link_free(l);
+}
+
+/* Was all of it refused because the process ends? Then nothing of it was begun. */
+static bool is_leaving(const struct msg_issue_answer *a)
+{
+	for (uint16_t i = 0; i < a->count; i++)
+		if (a->grant[i].refusal.err != ERR_STOPPING)
+			return false;
+	return a->count > 0;
+}
+
+/* Takes the call that this answers. NULL: nobody waits for it,
+ * another process is asked now, or it is not the answer to *broken. */
+static struct signer_call *answered(
+	struct signer *s, struct link *l, uint64_t serial, struct signer_call **broken)
+{
+	const struct msg_issue_answer *a = s->answer;
+	struct signer_call *call = take_call(s, l, serial);
+	struct refusal why;
+
+	*broken = NULL;
+	if (call == NULL)
+		return NULL;
+	if (a->count != call->issue.count || strcmp(a->request, call->issue.request) != 0) {
+		*broken = call;
+		return NULL;
+	}
+	if (!is_leaving(a))
+		return call;
+	l->leaving = true;
+	if (!l->retired)
+		signer_away(s, l->token);
+	return signer_send(s, call, &why) == ERR_OK ? NULL : call;
 }
 
 static enum err take_issue_answer(
 	struct signer *s, struct link *l, uint64_t serial, struct reader *body)
 {
 	struct msg_issue_answer *a = s->answer;
-	struct signer_call *call;
+	struct signer_call *call, *broken;
 
 	if (msg_issue_answer_read(a, body) != ERR_OK)
 		return ERR_FORMAT;
 	pthread_mutex_lock(&s->lock);
-	call = take_call(s, l, serial);
+	call = answered(s, l, serial, &broken);
 	pthread_mutex_unlock(&s->lock);
-	if (call == NULL)
-		return ERR_OK; /* it came after the deadline */
-	if (a->count != call->count || strcmp(a->request, call->request) != 0) {
-		give_up(call, true);
-		end_call(call);
+	if (broken != NULL) {
+		give_up(broken, true);
+		end_call(broken);
 		return ERR_FORMAT;
 	}
+	if (call == NULL)
+		return ERR_OK; /* it came after the deadline, or another process is asked */
 	memset(&call->refusal, 0, sizeof(call->refusal));
 	call->grant = &a->grant[0];
 	end_call(call);
@@ -230,22 +265,34 @@ static enum err read_link(struct signer *s, struct link *l)
 	return ERR_OK;
 }
 
+static struct signer_call *take_parked(struct signer *s, int64_t now)
+{
+	struct signer_call *ended = signer_unpark(s, NULL, now);
+
+	for (struct signer_call *call = ended; call != NULL; call = call->next)
+		(void)refuse(&call->refusal, ERR_KEY_UNAVAILABLE, "",
+			"the process of this key's token is being started; nothing was signed");
+	return ended;
+}
+
 /* The end of a turn: deadlines, retired channels, questions for states. */
 static void tidy(struct signer *s)
 {
 	int64_t now = monotonic_ms();
-	struct signer_call *ended;
+	struct signer_call *ended, *parked;
 	struct link *spent = NULL;
 
 	pthread_mutex_lock(&s->lock);
 	ended = take_ended(s, NULL, now);
+	parked = take_parked(s, now);
 	for (struct link *l = s->links; l != NULL; l = l->next) {
 		if (l->retired && l->waiting == 0)
 			spent = l;
 		link_poll(l, now, &s->serial, &s->out);
 	}
 	pthread_mutex_unlock(&s->lock);
-	end_all(ended);
+	signer_end_all(ended);
+	signer_end_all(parked);
 	if (spent != NULL)
 		remove_link(s, spent);
 }

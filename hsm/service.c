@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 
 #include "child.h"
 #include "clock.h"
@@ -13,14 +14,15 @@
 #include "pin.h"
 #include "watchdog.h"
 
-#define TICK_MS	   20 /* granularity of deadlines */
-#define IDLE_MS	   200
-#define END_MS	   2000 /* for the module's own end */
-#define DRAIN_MS   4000
-#define LEAVE_MS   200 /* for those whose calls do come back, when others' don't */
-#define AGAIN_MS   30000
-#define SELF_MS	   1000 /* between two looks at what this process has taken */
-#define BREAKER_MS 2000 /* between two looks whether the PIN breaker was cleared */
+#define TICK_MS	      20 /* granularity of deadlines */
+#define IDLE_MS	      200
+#define END_MS	      2000 /* for the module's own end */
+#define DRAIN_MS      4000
+#define LEAVE_MS      200 /* for those whose calls do come back, when others' don't */
+#define AGAIN_MS      30000
+#define LAST_MESSAGES 65536
+#define SELF_MS	      1000 /* between two looks at what this process has taken */
+#define BREAKER_MS    2000 /* between two looks whether the PIN breaker was cleared */
 
 void service_end(struct service *s, int code, const char *reason)
 {
@@ -113,6 +115,17 @@ static void look_around(struct service *s)
 	keyring_unref(keys);
 }
 
+/* Nothing more can be sent to us; what the api has sent before is answered, so that it knows that
+ * nothing of it was begun. */
+static void close_door(struct service *s)
+{
+	if (s->api == NULL)
+		return;
+	(void)shutdown(s->api->fd, SHUT_RD);
+	for (unsigned i = 0; s->api != NULL && i < LAST_MESSAGES; i++)
+		read_api(s);
+}
+
 /* One round: true while there is something to wait for. */
 static bool serve(struct service *s)
 {
@@ -124,8 +137,10 @@ static bool serve(struct service *s)
 	struct signalfd_siginfo info;
 
 	look_around(s);
-	if (s->exit_code >= 0 && (under_way == 0 || monotonic_ms() > s->drain_until))
+	if (s->exit_code >= 0 && (under_way == 0 || monotonic_ms() > s->drain_until)) {
+		close_door(s);
 		return false;
+	}
 	if (poll(p, 4, under_way > 0 || s->exit_code >= 0 ? TICK_MS : IDLE_MS) <= 0)
 		return true;
 	if (p[2].revents != 0)

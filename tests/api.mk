@@ -3,7 +3,7 @@ check_PROGRAMS += tests/api_parent
 tests_api_parent_SOURCES = tests/api_parent.c
 tests_api_parent_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
 E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
-EXTRA_DIST += tests/ABUSE.md tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
+EXTRA_DIST += tests/ABUSE.md tests/load.py tests/e2e_replace.sh tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
 
 # what the ledger is asked through the API
 E2E_TESTS += tests/e2e_ledger_api.sh

@@ -52,10 +52,14 @@ class Authority:
     def __init__(self, cn):
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = name(cn)
-        self.certificate = (
+        self.certificate = self.end(40)
+
+    def end(self, days):
+        """Its certificate, which ends in so many days."""
+        return (
             x509.CertificateBuilder().subject_name(self.name).issuer_name(self.name)
             .public_key(self.key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(NOW - DAY).not_valid_after(NOW + 40 * DAY)
+            .not_valid_before(NOW - DAY).not_valid_after(NOW + days * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False),
                            critical=True)

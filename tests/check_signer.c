@@ -56,7 +56,8 @@ static void end(void)
 static enum err ask(struct outcome *o, const char *request, int64_t in_ms, bool dry_run)
 {
 	static const struct peer peer = {.address = "192.0.2.1:1"};
-	struct msg_issue_item item = {.key = "www", .spki = {(const uint8_t *)"k", 1}};
+	static const struct msg_issue_item item = {
+		.key = "www", .spki = {(const uint8_t *)"k", 1}};
 	struct signer_issue issue = {.request = request,
 		.count = 1,
 		.client = "edge",
@@ -100,6 +101,21 @@ static void answer(int fd, uint64_t serial, const char *request)
 	a.grant[0].dc.at = (const uint8_t *)"dc";
 	a.grant[0].dc.len = 2;
 	strcpy(a.grant[0].chain, "n/main");
+	msg_begin(&out, MSG_ISSUE + 1, serial);
+	msg_issue_answer_write(&out, &a);
+	ck_assert_int_eq(channel_send(fd, &out, NULL, 0, 1000), ERR_OK);
+	buf_free(&out);
+}
+
+static void refuse_stopping(int fd, uint64_t serial, const char *request)
+{
+	static struct msg_issue_answer a;
+	struct buf out = BUF_INIT(MSG_MAX);
+
+	memset(&a, 0, sizeof a);
+	strcpy(a.request, request);
+	a.count = 1;
+	(void)refuse(&a.grant[0].refusal, ERR_STOPPING, "", "%s", "");
 	msg_begin(&out, MSG_ISSUE + 1, serial);
 	msg_issue_answer_write(&out, &a);
 	ck_assert_int_eq(channel_send(fd, &out, NULL, 0, 1000), ERR_OK);
@@ -183,8 +199,77 @@ START_TEST(lost)
 	ck_assert_int_eq(o.err, ERR_OUTCOME_UNKNOWN);
 	ck_assert_uint_eq(dry.done, 1);
 	ck_assert_int_eq(dry.err, ERR_KEY_UNAVAILABLE); /* nothing can have been signed */
+	/* the next process is expected for a moment, and then no more */
+	ck_assert_int_eq(ask(&o, REQUEST, 5000, false), ERR_OK);
+	ck_assert_int_eq(ask(&dry, REQUEST, 50, true), ERR_OK);
+	ck_assert_uint_eq(signer_waiting(signer), 2);
+	usleep(60000);
+	turns(1);
+	ck_assert_uint_eq(dry.done, 1);
+	ck_assert_int_eq(dry.err, ERR_KEY_UNAVAILABLE);
+	ck_assert_uint_eq(o.done, 0);
+	usleep(SIGNER_AWAY_MS * 1000);
+	turns(1);
+	ck_assert_uint_eq(o.done, 1);
+	ck_assert_int_eq(o.err, ERR_KEY_UNAVAILABLE);
 	ck_assert_int_eq(ask(&o, REQUEST, 5000, false), ERR_KEY_UNAVAILABLE);
 	ck_assert_uint_eq(o.done, 0);
+	ck_assert_uint_eq(signer_waiting(signer), 0);
+	end();
+}
+END_TEST
+
+/* A process that ends takes nothing more: what it refuses for that, and what comes until the next
+ * one is there, is asked of that one, each once. */
+START_TEST(leaving)
+{
+	static struct msg_issue m;
+	static const char second[] = "ffeeddccbbaa99887766554433221100";
+	struct outcome o[3];
+	uint64_t serial;
+	int old;
+
+	begin();
+	ck_assert_int_eq(ask(&o[0], REQUEST, 5000, false), ERR_OK);
+	serial = take_issue(&m);
+	refuse_stopping(hsm, serial, REQUEST);
+	turns(2);
+	ck_assert_uint_eq(o[0].done, 0);
+	ck_assert_int_eq(ask(&o[1], second, 5000, false), ERR_OK);
+	turns(1);
+	ck_assert_uint_eq(o[1].done, 0);
+	ck_assert_uint_eq(signer_waiting(signer), 2);
+	signer_queue(signer, 2); /* as many may wait as for a process that is there */
+	ck_assert_int_eq(ask(&o[2], second, 5000, false), ERR_KEY_UNAVAILABLE);
+	signer_queue(signer, 100);
+	old = hsm;
+	hsm = connect_as(ROLE_HSM);
+	for (int i = 0; i < 2; i++) {
+		serial = take_issue(&m);
+		ck_assert_str_eq(m.client, "edge");
+		ck_assert_uint_eq(m.count, 1);
+		ck_assert(m.deadline_ms <= 5000);
+		answer(hsm, serial, m.request);
+	}
+	turns(2);
+	ck_assert_uint_eq(o[0].done, 1);
+	ck_assert_int_eq(o[0].err, ERR_OK);
+	ck_assert_uint_eq(o[1].done, 1);
+	ck_assert_int_eq(o[1].err, ERR_OK);
+	ck_assert_uint_eq(signer_waiting(signer), 0);
+	close(old);
+	turns(2);
+
+	/* a channel whose other end has gone, before poll(2) has told: nothing was sent */
+	close(hsm);
+	ck_assert_int_eq(ask(&o[0], REQUEST, 5000, false), ERR_OK);
+	turns(2);
+	ck_assert_uint_eq(o[0].done, 0);
+	hsm = connect_as(ROLE_HSM);
+	answer(hsm, take_issue(&m), REQUEST);
+	turns(2);
+	ck_assert_uint_eq(o[0].done, 1);
+	ck_assert_int_eq(o[0].err, ERR_OK);
 	end();
 }
 END_TEST
@@ -390,5 +475,5 @@ START_TEST(ledger)
 }
 END_TEST
 
-RUN_SUITE("signer", answered, deadline, lost, replaced, bounded, full_channel, malformed, states,
+RUN_SUITE("signer", answered, deadline, lost, leaving, replaced, bounded, full_channel, malformed, states,
 	ledger)

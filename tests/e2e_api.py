@@ -3,6 +3,7 @@ import base64
 import datetime
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import time
 import unittest
 
 from api_fixture import (CREDENTIALS, CSR, CSR_PEM, DAY, NOW, READ, SOURCE, SPKI, Authority, Case, Pki,
-                         Service, ask, hashes, main, pem, read_all, serialization)
+                         Service, ask, hashes, main, pem, read_all, serialization, x509)
 
 
 class Answers(Case):
@@ -338,6 +339,84 @@ class Answers(Case):
         for line in page.splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|[a-z_]+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$')
         connection.close()
+
+
+class Users(Case):
+    """The Unix socket: the kernel says which user is there, and no header or certificate does."""
+
+    def ask(self):
+        plain = socket.socket(socket.AF_UNIX)
+        plain.connect(self.pki.path("api.sock"))
+        plain.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nX-Peer-Uid: 0\r\nConnection: close\r\n\r\n")
+        head, body = read_all(plain).split(b"\r\n\r\n", 1)
+        plain.close()
+        return int(head.split()[1]), json.loads(body)
+
+    def test_uids(self):
+        self.assertEqual((self.ask()[0], self.ask()[1]["client"]), (200, "api-local"))
+        self.addCleanup(lambda: (self.pki.clients(), self.service.tell("reload", "config ")))
+        self.pki.write("clients", "edge uri spiffe://t/edge 1 www 0 0\n"
+                       "local peer_uid %d 15 www 0 0\n" % (os.getuid() + 1))
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+        status, body = self.ask()
+        self.assertEqual((status, body["code"]), (403, "unknown_client"))
+        self.assertRegex(self.service.log(), 'event="unknown client" peer=unix')
+        # nor is a user a client where a certificate is asked for, or a name of a certificate one here
+        self.pki.write("clients", "edge uri spiffe://t/edge 1 www 0 0\n"
+                       "local peer_uid %d 15 www 0 0\n" % os.getuid())
+        self.assertEqual(self.service.tell("reload", "config "), "ok")
+        self.assertEqual(self.ask()[1]["client"], "local")
+        connection = self.service.connect()
+        self.assertEqual(ask(connection, "GET", "/v1/whoami")[1]["client"], "edge")
+        connection.close()
+        self.problem(ask(self.service.connect("stranger"), "GET", "/v1/whoami"), 403, "unknown_client")
+
+
+class Alarms(unittest.TestCase):
+    """Certificates that end within 30 and within 7 days: in /readyz, in the metrics, in the log."""
+
+    def test_days(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        pki = Pki(folder)
+        local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        usage = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.44363.44"), b"\x05\x00")
+
+        def days(ca, server, delegation):
+            """Sets the certificates, returns {certificate: within_days} in the three places."""
+            pki.ca.certificate = pki.ca.end(ca)
+            pki.write("ca.pem", pem(pki.ca.certificate))
+            pki.save("server", *pki.ca.issue("server", [x509.oid.ExtendedKeyUsageOID.SERVER_AUTH], local, end=server * DAY))
+            for file in "www.pem", "old.pem":
+                certificate, _ = pki.ca.issue("www.example", extra=[usage], end=delegation * DAY)
+                pki.write(file, pem(certificate) + (pem(pki.ca.certificate) if file == "www.pem" else ""))
+
+        def seen(mark):
+            ready = {(a["certificate"], a["within_days"]) for a in service.readyz()[1]["alarms"]}
+            connection = http.client.HTTPConnection("127.0.0.1", service.monitor, timeout=5)
+            page = ask(connection, "GET", "/metrics")[1].decode()
+            connection.close()
+            metric = {(k, int(d)) for k, d in re.findall(
+                r'(?m)^dcsign_certificate_ends_soon\{certificate="(\w+)",of="[^"]+",within_days="(\d+)"\} 1$', page)}
+            log = {(k, int(d)) for k, d in re.findall(
+                r'event="a certificate ends soon" certificate=(\w+) .*within_days=(\d+)', service.log()[mark:])}
+            self.assertEqual(ready, log)
+            self.assertLessEqual(ready, metric)
+            return ready
+
+        days(40, 31, 40)
+        service = Service(pki)
+        self.addCleanup(service.close)
+        self.assertEqual(seen(0), set())
+        for ca, server, delegation, wanted in (
+                (40, 29, 40, {("server", 30)}), (40, 6, 40, {("server", 7)}),
+                (29, 29, 29, {("client_ca", 30), ("server", 30), ("delegation", 30)}),
+                (6, 5, 6, {("client_ca", 7), ("server", 7), ("delegation", 7)}), (40, 31, 40, set())):
+            mark = len(service.log())
+            days(ca, server, delegation)
+            self.assertEqual(service.tell("reload", "config "), "ok")
+            time.sleep(0.3)
+            self.assertEqual(seen(mark), wanted)
 
 
 class Handshakes(Case):
