@@ -10,9 +10,9 @@ api_libapi_a_SOURCES = \
 	api/alarms.c api/alarms.h \
 	api/limits.c api/limits.h \
 	api/linger.c api/linger.h \
-	api/request.c api/request.h \
+	api/request.c api/request_batch.c api/request.h api/request_private.h \
 	api/link.c api/link.h \
-	api/signer.c api/signer_park.c api/signer_turn.c api/signer.h api/signer_private.h \
+	api/signer.c api/signer_look.c api/signer_park.c api/signer_turn.c api/signer.h api/signer_private.h \
 	api/rules.c api/rules.h \
 	api/query.c api/query.h \
 	api/reply.c api/reply_credential.c api/reply_key.c api/reply_ledger.c api/reply.h api/reply_private.h \

@@ -1,12 +1,10 @@
-#include "request.h"
-
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pem.h"
 #include "policy.h"
+#include "request_private.h"
 
 struct reading {
 	struct request *request;
@@ -219,7 +217,7 @@ static enum err refuse_json(struct refusal *why, const json_error_t *error)
 		error->column, text);
 }
 
-static enum err load(json_t **out, const uint8_t *body, size_t len, struct refusal *why)
+enum err request_load(json_t **out, const uint8_t *body, size_t len, struct refusal *why)
 {
 	json_error_t error;
 
@@ -249,8 +247,9 @@ static enum err refuse_member(struct refusal *why, const char *name)
 		name);
 }
 
-static enum err take_members(const struct reading *r, json_t *object)
+enum err request_members(struct request *request, json_t *object, struct refusal *why)
 {
+	struct reading r = {.request = request, .why = why};
 	const struct member *member;
 	const char *name;
 	json_t *value;
@@ -260,18 +259,18 @@ static enum err take_members(const struct reading *r, json_t *object)
 	{
 		member = find_member(name);
 		if (member == NULL)
-			return refuse_member(r->why, name);
-		err = member->take(r, name, value);
+			return refuse_member(why, name);
+		err = member->take(&r, name, value);
 		if (err != ERR_OK)
 			return err;
 	}
-	if (r->request->spki.len == 0)
-		return refuse(r->why, ERR_MALFORMED, "csr",
+	if (request->spki.len == 0)
+		return refuse(why, ERR_MALFORMED, "csr",
 			"csr (a PKCS#10 request in PEM) or public_key is missing");
 	return ERR_OK;
 }
 
-static enum err check_idempotency(const char *value, size_t most, struct refusal *why)
+enum err request_idempotency(const char *value, size_t most, struct refusal *why)
 {
 	size_t len = value != NULL ? strlen(value) : 1;
 	bool good = len > 0 && len <= most;
@@ -284,7 +283,7 @@ static enum err check_idempotency(const char *value, size_t most, struct refusal
 		"Idempotency-Key: expected 1 to %zu visible ASCII characters", most);
 }
 
-static void begin(struct request *request, const char *key)
+void request_begin(struct request *request, const char *key)
 {
 	memset(request, 0, sizeof(*request));
 	request->spki = (struct buf)BUF_INIT(8192);
@@ -296,20 +295,19 @@ static void begin(struct request *request, const char *key)
 enum err request_parse(struct request *request, const char *key, const char *idempotency,
 	const uint8_t *body, size_t len, struct refusal *why)
 {
-	struct reading r = {.request = request, .why = why};
 	json_t *object = NULL;
 	enum err err;
 
-	begin(request, key);
+	request_begin(request, key);
 	if (strlen(key) >= NAME_SIZE)
 		return refuse(why, ERR_NO_KEY, "", "%s", err_text(ERR_NO_KEY));
-	err = check_idempotency(idempotency, IDEMPOTENCY_SIZE - 1, why);
+	err = request_idempotency(idempotency, IDEMPOTENCY_SIZE - 1, why);
 	if (err == ERR_OK && idempotency != NULL)
 		memcpy(request->item.idempotency, idempotency, strlen(idempotency) + 1);
 	if (err == ERR_OK)
-		err = load(&object, body, len, why);
+		err = request_load(&object, body, len, why);
 	if (err == ERR_OK)
-		err = take_members(&r, object);
+		err = request_members(request, object, why);
 	json_decref(object);
 	return err;
 }
@@ -323,7 +321,7 @@ enum err reason_parse(
 	char reason[HOLD_REASON_MAX + 1], const uint8_t *body, size_t len, struct refusal *why)
 {
 	json_t *object = NULL;
-	enum err err = load(&object, body, len, why);
+	enum err err = request_load(&object, body, len, why);
 	size_t octets = 0;
 	const char *text = NULL;
 
@@ -336,69 +334,4 @@ enum err reason_parse(
 		memcpy(reason, text, octets + 1);
 	json_decref(object);
 	return err;
-}
-
-/* --- a batch --- */
-
-#define INDEX_MAX 4 /* characters of "/255" */
-
-static enum err find_list(json_t **list, json_t *object, struct refusal *why)
-{
-	*list = json_object_get(object, "requests");
-	if (json_object_size(object) != 1 || !json_is_array(*list) || json_array_size(*list) == 0 ||
-		json_array_size(*list) > MSG_ITEMS)
-		return refuse(why, ERR_MALFORMED, "requests",
-			"the one member is requests, a list of 1 to %d requests", MSG_ITEMS);
-	return ERR_OK;
-}
-
-static void take_item(struct batch_item *item, json_t *object, const char *key, size_t index,
-	const char *idempotency)
-{
-	struct reading r = {.request = &item->request, .why = &item->refusal};
-	struct request *q = &item->request;
-
-	begin(q, key);
-	if (idempotency != NULL)
-		snprintf(q->item.idempotency, sizeof(q->item.idempotency), "%.*s/%u",
-			IDEMPOTENCY_SIZE - 1 - INDEX_MAX, idempotency,
-			(unsigned)(index % MSG_ITEMS));
-	if (!json_is_object(object))
-		(void)refuse(&item->refusal, ERR_MALFORMED, "requests",
-			"each request is an object with the members of a single one");
-	else
-		(void)take_members(&r, object);
-}
-
-enum err batch_parse(struct batch_request *batch, const char *key, const char *idempotency,
-	const uint8_t *body, size_t len, struct refusal *why)
-{
-	json_t *object = NULL, *list = NULL;
-	enum err err;
-
-	memset(batch, 0, sizeof(*batch));
-	err = check_idempotency(idempotency, IDEMPOTENCY_SIZE - 1 - INDEX_MAX, why);
-	if (err == ERR_OK)
-		err = load(&object, body, len, why);
-	if (err == ERR_OK)
-		err = find_list(&list, object, why);
-	if (err == ERR_OK) {
-		batch->item = calloc(json_array_size(list), sizeof(*batch->item));
-		if (batch->item == NULL)
-			err = refuse(why, ERR_NOMEM, "", "%s", err_text(ERR_NOMEM));
-	}
-	if (err == ERR_OK)
-		batch->count = json_array_size(list);
-	for (size_t i = 0; i < batch->count; i++)
-		take_item(&batch->item[i], json_array_get(list, i), key, i, idempotency);
-	json_decref(object);
-	return err;
-}
-
-void batch_free(struct batch_request *batch)
-{
-	for (size_t i = 0; i < batch->count; i++)
-		request_free(&batch->item[i].request);
-	free(batch->item);
-	memset(batch, 0, sizeof(*batch));
 }

@@ -56,8 +56,7 @@ static void end(void)
 static enum err ask(struct outcome *o, const char *request, int64_t in_ms, bool dry_run)
 {
 	static const struct peer peer = {.address = "192.0.2.1:1"};
-	static const struct msg_issue_item item = {
-		.key = "www", .spki = {(const uint8_t *)"k", 1}};
+	static const struct msg_issue_item item = {.key = "www", .spki = {(const uint8_t *)"k", 1}};
 	struct signer_issue issue = {.request = request,
 		.count = 1,
 		.client = "edge",
@@ -475,5 +474,5 @@ START_TEST(ledger)
 }
 END_TEST
 
-RUN_SUITE("signer", answered, deadline, lost, leaving, replaced, bounded, full_channel, malformed, states,
-	ledger)
+RUN_SUITE("signer", answered, deadline, lost, leaving, replaced, bounded, full_channel, malformed,
+	states, ledger)
