@@ -8,7 +8,7 @@ src_libdcsign_a_SOURCES = \
 	src/digest.c src/digest.h \
 	src/scheme.c src/scheme.h \
 	src/spki.c src/spki.h \
-	src/pubkey.c src/pubkey.h \
+	src/pubkey.c src/pubkey_check.c src/pubkey_curves.c src/pubkey_curves.h src/pubkey.h \
 	src/dc.c src/dc.h \
 	src/certificate.c src/certificate_outline.c src/certificate_rules.c src/certificate.h \
 	src/policy.c src/policy.h \

@@ -23,9 +23,6 @@ enum err pubkey_check(const struct spki *spki);
 enum err pubkey_verify(EVP_PKEY *key, const struct scheme *scheme, const uint8_t *message,
 	size_t message_len, const uint8_t *signature, size_t signature_len);
 
-/* An EVP_PKEY of a recognised key; the caller frees it. NULL where libcrypto can't (ML-DSA). */
-EVP_PKEY *pubkey_load(const struct spki *spki);
-
 #define CSR_MAX 8192
 
 /*

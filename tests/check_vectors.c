@@ -54,7 +54,8 @@ static void check_matches(const struct spki *spki, const char *list)
 /* What libcrypto makes of a key that we accept is the very same octets. */
 static void check_canonical(const struct spki *spki)
 {
-	EVP_PKEY *key = pubkey_load(spki);
+	const uint8_t *at = spki->octets;
+	EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)spki->len);
 	uint8_t *again = NULL;
 
 	if (strncmp(key_type_name(spki->key), "ML-DSA", 6) == 0)

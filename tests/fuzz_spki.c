@@ -17,7 +17,8 @@ static void insist(bool ok)
 
 static void same_as_libcrypto(const struct spki *spki)
 {
-	EVP_PKEY *key = pubkey_load(spki);
+	const uint8_t *at = spki->octets;
+	EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)spki->len);
 	uint8_t *again = NULL;
 
 	if (spki->key >= KEY_MLDSA44)

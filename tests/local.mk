@@ -24,6 +24,7 @@ include tests/client.mk
 include tests/faults.mk
 include tests/e2e.mk
 include tests/fuzz.mk
+include tests/bench.mk
 
 TESTS += $(UNIT_TESTS) $(LINT_TESTS) $(E2E_TESTS)
 

@@ -1,0 +1,33 @@
+#!/bin/bash
+# Measures the service beside the floors that its figures are judged by, in one run: `make bench`.
+#   BENCH_RUNS=3 BENCH_SECONDS=4   how often and how long each figure is measured
+#   BENCH_ROWS="1 2 3 ..."         only these rows (see rows.py); the floors are always measured
+#   BENCH_DCS=1000000              how many DCs the long rows (7, 8, 9) issue
+#   BENCH_JSON=FILE                the table as JSON, too
+#   MODULE=... URI=... PIN_FILE=...  another PKCS#11 module and an EC key in it: rows 1 to 4 and 6
+# Needs a build with --enable-test-hooks and without sanitizers, on a machine that does nothing else.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../lib.sh"
+. "$here/parts.sh"
+grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && {
+	echo "bench: this build has sanitizers: configure one without them" >&2
+	exit 1
+}
+runs=${BENCH_RUNS:-3} seconds=${BENCH_SECONDS:-4} dcs=${BENCH_DCS:-1000000}
+rows=${BENCH_ROWS:-1 2 3 4 5 6 7 8 9 10 11}
+[ -z "${MODULE-}" ] || rows=$(echo "$rows" | tr ' ' '\n' | grep -xE '1|2|3|4|6' | tr '\n' ' ')
+e2e_begin
+samples=$WORK/samples
+: >"$samples"
+bench_token
+bodies_make
+for run in $(seq "$runs"); do
+	note "run $run of $runs"
+	floors
+	wanted 1 2 3 4 6 11 && plain_rows
+	wanted 5 && slow_module_row
+	wanted 7 && growth_rows
+	wanted 10 && postgres_row
+done
+wanted 7 8 9 && age_rows
+/usr/bin/python3 "$here/rows.py" "$samples" ${BENCH_JSON:+--json "$BENCH_JSON"} || fail "rows.py"
