@@ -190,18 +190,20 @@ static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 enum err sqlite_open(struct store **out, const char *path, struct refusal *why)
 {
 	enum err e = folder_make(path);
-	struct sqlite *s = e ? NULL : sqlite_new(path);
+	struct sqlite *s;
 
 	if (e == ERR_SYSTEM)
-		e = refuse(why, ERR_NOT_FOUND, "ledger", "the folder of %s can't be made: %s", path,
-			strerror(errno));
-	else if (!s)
-		e = ERR_NOMEM;
-	if (!e)
-		e = sqlite_set_up(s, why);
-	if (e && s)
+		return refuse(why, ERR_NOT_FOUND, "ledger", "the folder of %s can't be made: %s",
+			path, strerror(errno));
+	if (e)
+		return e;
+	s = sqlite_new(path);
+	if (!s)
+		return ERR_NOMEM;
+	e = sqlite_set_up(s, why);
+	if (e)
 		sqlite_abandon(&s->store);
-	else if (!e)
+	else
 		*out = &s->store;
 	return e;
 }

@@ -41,7 +41,7 @@ issue_load() { # OPTION...
 
 batch_load() { # OPTION...
 	load 200 --method POST --path "/v1/keys/www/credentials/batch" --bodies "$WORK/batches" \
-		--count '"delegated_credential":"' "$@"
+		--count '"credential":"' "$@"
 }
 
 # Processor time of the daemon and its children so far: NAME MICROSECONDS a line.
