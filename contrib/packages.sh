@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Debian 12 needs to build and try dcsign, and with the argument `check` also what its
-# tests need. Says what it does; does nothing when everything is there or DCSIGN_SKIP_INSTALL=1.
+# tests need, with `long` what `make check-long` needs besides. Says what it does; does nothing when everything is there or DCSIGN_SKIP_INSTALL=1.
 set -eu
 
 build='gcc libc6-dev make autoconf automake autoconf-archive pkg-config
@@ -10,11 +10,14 @@ try='softhsm2 openssl curl ca-certificates libnss3-tools android-libboringssl-de
 check='check clang libclang-rt-14-dev clang-format opensc opensc-pkcs11 python3-minimal
 	python3-cryptography python3-yaml faketime mandoc strace xz-utils libnss3-dev postgresql haproxy'
 
+long='chromium-headless-shell fonts-dejavu-core'
+
 case "${1-}" in
 '') wanted="$build $try" ;;
 check) wanted="$build $try $check" ;;
+long) wanted="$build $try $check $long" ;;
 *)
-	echo "usage: sh contrib/packages.sh [check]" >&2
+	echo "usage: sh contrib/packages.sh [check | long]" >&2
 	exit 2
 	;;
 esac

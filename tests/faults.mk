@@ -31,8 +31,9 @@ EXTRA_DIST += tests/faults/check_policy_oracle.py tests/faults/policy_oracle.py
 
 # What the module was asked, what the ledger says, what clients got: held against each other.
 UNIT_TESTS += tests/faults/check_verify_ledger.py tests/faults/check_reconcile.py \
-	tests/faults/check_verifiers_agree.py
+	tests/faults/check_verifiers_agree.py tests/faults/check_report.py
+LONG_TESTS += tests/faults/check_report.py
 E2E_TESTS += tests/faults/e2e_witness.sh
 EXTRA_DIST += tests/faults/check_verify_ledger.py tests/faults/check_reconcile.py \
-	tests/faults/check_verifiers_agree.py tests/faults/e2e_witness.sh tests/faults/ledger_records.py \
+	tests/faults/check_verifiers_agree.py tests/faults/check_report.py tests/faults/e2e_witness.sh tests/faults/ledger_records.py \
 	tests/faults/reconcile.py tests/faults/synthetic.py tests/faults/verify_ledger.py

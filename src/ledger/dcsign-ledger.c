@@ -9,7 +9,10 @@
 
 #include "options.h"
 #include "prove.h"
+#include "report.h"
 #include "say.h"
+
+#define PAGE_MAX (64 << 20)
 
 static enum err run_verify(const struct options *o, struct store *s, int *status)
 {
@@ -72,7 +75,7 @@ static enum err run_prove(const struct options *o, struct store *s, int *status)
 {
 	struct buf out = BUF_INIT(2 * RECORD_MAX);
 	struct refusal why = {0};
-	enum err e = prove(&out, s, o->id ? o->id : "", o->known, &why);
+	enum err e = prove(&out, s, o->list.id ? o->list.id : "", o->known, &why);
 
 	if (!e)
 		printf("%s\n", buf_cstr(&out));
@@ -84,13 +87,51 @@ static enum err run_prove(const struct options *o, struct store *s, int *status)
 	return ERR_OK;
 }
 
+/* Into the file of --html, whole or not at all. */
+static enum err page_write(const char *path, const struct buf *page)
+{
+	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+	bool good = file && fwrite(page->octets, 1, page->len, file) == page->len;
+
+	if (file && file != stdout)
+		good = fclose(file) == 0 && good;
+	if (!good)
+		fprintf(stderr, "dcsign ledger: %s: %s\n", path, strerror(errno));
+	return good ? ERR_OK : ERR_CLOSED;
+}
+
+static enum err run_report(const struct options *o, struct store *s, int *status)
+{
+	struct buf page = BUF_INIT(PAGE_MAX);
+	struct report r = {
+		.now = o->list.live_at == RECORD_NONE ? (int64_t)time(NULL) : o->list.live_at,
+		.verify = {
+			.known = o->known, .public_key = o->verifier_key ? o->public_key : NULL}};
+	enum err e;
+
+	if (o->progress || isatty(STDERR_FILENO))
+		say_progress(&r.verify);
+	e = report_gather(&r, s);
+	if (!e) {
+		report_html(&page, &r);
+		e = page.err ? page.err : page_write(o->html, &page);
+	}
+	if (!e && r.verify.problems)
+		*status = EXIT_WRONG;
+	buf_free(&page);
+	report_free(&r);
+	return e;
+}
+
 /* ---- the command line ---- */
 
 #define COMMON (OPTION(OPT_LEDGER) | OPTION(OPT_CHAIN))
 #define TIMES  (OPTION(OPT_FROM) | OPTION(OPT_TO))
+#define FORMS  (OPTION(OPT_JSON) | OPTION(OPT_CSV))
+#define WHOSE  (OPTION(OPT_KEY) | OPTION(OPT_CLIENT) | OPTION(OPT_ID))
 #define FILTERS                                                                                    \
-	(OPTION(OPT_KEY) | OPTION(OPT_CLIENT) | OPTION(OPT_SPKI) | OPTION(OPT_CERTIFICATE) |       \
-		OPTION(OPT_JSON) | OPTION(OPT_CSV))
+	(WHOSE | FORMS | OPTION(OPT_SPKI) | OPTION(OPT_CERTIFICATE) | OPTION(OPT_PUBLIC_KEY) |     \
+		OPTION(OPT_CERTIFICATE_FILE))
 
 static const struct command {
 	const char *name;
@@ -104,7 +145,11 @@ static const struct command {
 	{"list", COMMON | TIMES | FILTERS, run_list},
 	{"live", COMMON | FILTERS | OPTION(OPT_AT), run_live},
 	{"prove", OPTION(OPT_LEDGER) | OPTION(OPT_ID) | OPTION(OPT_CHECKPOINT), run_prove},
-	{"export", COMMON | TIMES | OPTION(OPT_JSON), run_export},
+	{"report",
+		OPTION(OPT_LEDGER) | OPTION(OPT_HTML) | OPTION(OPT_AT) | OPTION(OPT_CHECKPOINT) |
+			OPTION(OPT_VERIFIER_KEY) | OPTION(OPT_PROGRESS),
+		run_report},
+	{"export", COMMON | TIMES | WHOSE | FORMS | OPTION(OPT_TYPE), run_export},
 };
 
 static const char usage[] =
@@ -112,11 +157,15 @@ static const char usage[] =
 	"                            [--verifier-key KEY] [--chain-only] [--progress]\n"
 	"                            [--json]\n"
 	"       dcsign ledger list   [--ledger URL] [--chain NAME] [--key ID] [--client NAME]\n"
-	"                            [--spki-sha256 HEX] [--certificate-sha256 HEX]\n"
+	"                            [--spki-sha256 HEX | --public-key FILE] [--id ID]\n"
+	"                            [--certificate-sha256 HEX | --certificate FILE]\n"
 	"                            [--from TIME] [--to TIME] [--json | --csv]\n"
 	"       dcsign ledger live   the same, with [--at TIME] and without --from and --to\n"
 	"       dcsign ledger prove  --id ID [--ledger URL] [--checkpoint FILE]\n"
-	"       dcsign ledger export [--ledger URL] [--chain NAME] [--from TIME] [--to TIME]\n"
+	"       dcsign ledger export [--ledger URL] [--chain NAME] [--type TYPE] [--key ID]\n"
+	"                            [--client NAME] [--id ID] [--from TIME] [--to TIME] [--csv]\n"
+	"       dcsign ledger report --html FILE [--ledger URL] [--at TIME] [--checkpoint FILE]\n"
+	"                            [--verifier-key KEY] [--progress]\n"
 	"URL is sqlite:/path or a path, of a stopped ledger or a copy; $DCSIGN_LEDGER if not "
 	"given.\n"
 	"TIME is 2027-01-15T08:00:00Z; from is included, to is not.\n";
@@ -195,7 +244,7 @@ int main(int argc, char **argv)
 		return EXIT_GOOD;
 	}
 	if (!c)
-		return misused("give a command: verify, list, live, prove or export", "");
+		return misused("give a command: verify, list, live, prove, export or report", "");
 	switch (options_read(&o, argc, argv, c->takes, &what, &which)) {
 	case OPTIONS_HELP:
 		fputs(usage, stdout);
@@ -207,8 +256,11 @@ int main(int argc, char **argv)
 	}
 	if (!o.url || !*o.url)
 		return misused("say which: --ledger or $DCSIGN_LEDGER", "");
-	if (c->run == run_prove && !o.id)
+	if (c->run == run_prove && !o.list.id)
 		return misused("say which credential: --id", "");
+
+	if (c->run == run_report && !o.html)
+		return misused("say where the page goes: --html", "");
 
 	int status = options_files(&o) ? run(c, &o) : EXIT_UNEXPECTED;
 

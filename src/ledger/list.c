@@ -10,6 +10,8 @@ struct walk {
 	enum err (*record)(struct walk *w, const struct record *r, const char *json, size_t len);
 	struct attempts attempts;
 	struct buf text, opened, line;
+	list_record *take; /* of list_walk */
+	void *arg;
 };
 
 static bool is(const struct octets *o, const char *text)
@@ -111,8 +113,8 @@ static bool is_hex(const struct octets *o, const char *hex)
 
 static bool asked_for(const struct list *l, const struct record *r, const struct record *a)
 {
-	return in_time(l, r) && is(&a->key, l->key) && is(&a->client, l->client) &&
-	       is_hex(&a->spki_sha256, l->spki_sha256) &&
+	return in_time(l, r) && is(&r->id, l->id) && is(&a->key, l->key) &&
+	       is(&a->client, l->client) && is_hex(&a->spki_sha256, l->spki_sha256) &&
 	       is_hex(&a->certificate_sha256, l->certificate_sha256) &&
 	       (l->live_at == RECORD_NONE || (r->time <= l->live_at && a->expiry > l->live_at));
 }
@@ -125,43 +127,76 @@ static enum err print(struct walk *w, const void *line, size_t len)
 	return ok ? ERR_OK : ERR_CLOSED;
 }
 
-static enum err issued(struct walk *w, const struct record *r)
+/* Keeps the attempts that are open. */
+static enum err follow(struct walk *w, const struct record *r, const char *json, size_t len)
 {
 	struct attempt *at = attempts_find(&w->attempts, r);
+
+	if (r->type == RECORD_AUTHORISED || r->type == RECORD_SELF_TEST)
+		return at || attempts_begin(&w->attempts, r, json, len) ? ERR_OK : ERR_NOMEM;
+	if (at && r->id.len)
+		attempts_end(&w->attempts, at,
+			r->type == RECORD_UNKNOWN ? ATTEMPT_UNKNOWN : ATTEMPT_CLOSED);
+	return ERR_OK;
+}
+
+static enum err issued(struct walk *w, const struct record *r)
+{
+	const struct attempt *at = attempts_find(&w->attempts, r);
 	struct list *l = w->l;
-	enum err e = ERR_OK;
 	struct record a;
 
 	buf_reset(&w->opened);
-	if (!at || !at->json || record_parse(&a, &w->opened, at->json, at->len))
+	if (!at || !at->json || record_parse(&a, &w->opened, at->json, at->len) ||
+		!asked_for(l, r, &a))
 		return ERR_OK;
-	if (asked_for(l, r, &a)) {
-		buf_reset(&w->line);
-		(l->json ? row_json : l->csv ? row_csv : row_text)(&w->line, r, &a);
-		l->latest = a.expiry > l->latest ? a.expiry : l->latest;
-		e = w->line.err ? w->line.err : print(w, w->line.octets, w->line.len);
-	}
-	attempts_end(&w->attempts, at, ATTEMPT_CLOSED);
-	return e;
+	buf_reset(&w->line);
+	(l->json ? row_json : l->csv ? row_csv : row_text)(&w->line, r, &a);
+	l->latest = a.expiry > l->latest ? a.expiry : l->latest;
+	return w->line.err ? w->line.err : print(w, w->line.octets, w->line.len);
 }
 
 static enum err credential(struct walk *w, const struct record *r, const char *json, size_t len)
 {
-	struct attempt *at;
+	enum err e = r->type == RECORD_ISSUED ? issued(w, r) : ERR_OK;
 
-	if (r->type == RECORD_AUTHORISED && !attempts_find(&w->attempts, r))
-		return attempts_begin(&w->attempts, r, json, len) ? ERR_OK : ERR_NOMEM;
-	if (r->type == RECORD_ISSUED)
-		return issued(w, r);
-	if ((r->type == RECORD_FAILED || r->type == RECORD_UNKNOWN || r->type == RECORD_LATE) &&
-		(at = attempts_find(&w->attempts, r)))
-		attempts_end(&w->attempts, at, ATTEMPT_CLOSED);
-	return ERR_OK;
+	return e ? e : follow(w, r, json, len);
+}
+
+/* The record that says which key and client this one is about: itself, or what opened its attempt.
+ */
+static const struct record *about(struct walk *w, const struct record *r, struct record *opened)
+{
+	const struct attempt *at = r->key.len ? NULL : attempts_find(&w->attempts, r);
+
+	buf_reset(&w->opened);
+	if (at && at->json && record_parse(opened, &w->opened, at->json, at->len) == ERR_OK)
+		return opened;
+	return r;
+}
+
+static bool wanted(struct walk *w, const struct record *r)
+{
+	const struct list *l = w->l;
+	struct record opened;
+	const struct record *a = l->key || l->client ? about(w, r, &opened) : r;
+
+	return in_time(l, r) && (!l->type || l->type == r->type) && is(&r->id, l->id) &&
+	       is(&a->key, l->key) && is(&a->client, l->client);
 }
 
 static enum err line(struct walk *w, const struct record *r, const char *json, size_t len)
 {
-	return in_time(w->l, r) ? print(w, json, len) : ERR_OK;
+	enum err e = ERR_OK;
+
+	if (wanted(w, r) && w->l->csv) {
+		buf_reset(&w->line);
+		export_row(&w->line, r);
+		e = w->line.err ? w->line.err : print(w, w->line.octets, w->line.len);
+	} else if (wanted(w, r)) {
+		e = print(w, json, len);
+	}
+	return e || !(w->l->key || w->l->client) ? e : follow(w, r, json, len);
 }
 
 static enum err row(
@@ -226,6 +261,30 @@ enum err list_credentials(struct list *l, struct store *s)
 enum err list_records(struct list *l, struct store *s)
 {
 	struct walk w = {.l = l, .record = line};
+
+	if (l->csv)
+		fprintf(l->out, "%s\n", export_names);
+	return walk_all(&w, s);
+}
+
+static enum err give(struct walk *w, const struct record *r, const char *json, size_t len)
+{
+	const struct attempt *at =
+		r->type == RECORD_AUTHORISED ? NULL : attempts_find(&w->attempts, r);
+	struct record opened;
+	bool has;
+
+	buf_reset(&w->opened);
+	has = at && at->json && !record_parse(&opened, &w->opened, at->json, at->len);
+
+	enum err e = w->take(w->arg, r, has ? &opened : NULL);
+
+	return e ? e : follow(w, r, json, len);
+}
+
+enum err list_walk(struct list *l, struct store *s, list_record *take, void *arg)
+{
+	struct walk w = {.l = l, .record = give, .take = take, .arg = arg};
 
 	return walk_all(&w, s);
 }

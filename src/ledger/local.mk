@@ -35,6 +35,10 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/prove.c src/ledger/prove.h \
 	src/ledger/list.c src/ledger/list.h
 LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(PQ_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
+	src/ledger/list.c src/ledger/export.c src/ledger/list.h \
+	src/ledger/report.c src/ledger/report_html.c src/ledger/report.h \
+	src/ledger/plot.c src/ledger/plot.h
+LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
 
 pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger src/ledger/dcsign-ledger
 src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c \
@@ -42,6 +46,7 @@ src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c \
 src_ledger_dcsignd_ledger_LDADD = $(LEDGER_LIBS)
 src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c \
 	src/ledger/options.c src/ledger/options.h \
+	src/ledger/fingerprint.c src/ledger/fingerprint.h \
 	src/ledger/say.c src/ledger/say.h
 src_ledger_dcsign_ledger_LDADD = $(LEDGER_LIBS)
 

@@ -4,6 +4,8 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "fingerprint.h"
+
 #define NOTES_MAX (1 << 20)
 
 static const struct option options[] = {{"ledger", required_argument, NULL, OPT_LEDGER},
@@ -17,7 +19,22 @@ static const struct option options[] = {{"ledger", required_argument, NULL, OPT_
 	{"certificate-sha256", required_argument, NULL, OPT_CERTIFICATE},
 	{"csv", no_argument, NULL, OPT_CSV}, {"id", required_argument, NULL, OPT_ID},
 	{"chain-only", no_argument, NULL, OPT_CHAIN_ONLY},
-	{"progress", no_argument, NULL, OPT_PROGRESS}, {NULL, 0, NULL, 0}};
+	{"type", required_argument, NULL, OPT_TYPE},
+	{"public-key", required_argument, NULL, OPT_PUBLIC_KEY},
+	{"certificate", required_argument, NULL, OPT_CERTIFICATE_FILE},
+	{"html", required_argument, NULL, OPT_HTML}, {"progress", no_argument, NULL, OPT_PROGRESS},
+	{NULL, 0, NULL, 0}};
+
+static bool type_named(const char *name, enum record_type *type)
+{
+	for (unsigned t = RECORD_START; t < RECORD_TYPES; t++) {
+		if (strcmp(name, record_type_name((enum record_type)t)) == 0) {
+			*type = (enum record_type)t;
+			return true;
+		}
+	}
+	return false;
+}
 
 static bool option_take(struct options *o, int option, const char *value)
 {
@@ -55,11 +72,22 @@ static bool option_take(struct options *o, int option, const char *value)
 		o->list.csv = true;
 		break;
 	case OPT_ID:
-		o->id = value;
+		o->list.id = value;
 		break;
 	case OPT_CHAIN_ONLY:
 		o->chain_only = true;
 		break;
+	case OPT_HTML:
+		o->html = value;
+		break;
+	case OPT_TYPE:
+		return type_named(value, &o->list.type);
+	case OPT_PUBLIC_KEY:
+		o->list.spki_sha256 = o->spki_sha256;
+		return fingerprint_public_key(o->spki_sha256, value);
+	case OPT_CERTIFICATE_FILE:
+		o->list.certificate_sha256 = o->certificate_sha256;
+		return fingerprint_certificate(o->certificate_sha256, value);
 	case OPT_PROGRESS:
 		o->progress = true;
 		break;

@@ -10,8 +10,9 @@ enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_UNEXPECTED = 4 };
 struct options {
 	const char *url;
 	struct list list; /* chain, key, client, from, to, json ... */
-	const char *checkpoint, *verifier_key, *id;
+	const char *checkpoint, *verifier_key, *html;
 	bool chain_only, progress;
+	char spki_sha256[2 * SHA256_SIZE + 1], certificate_sha256[2 * SHA256_SIZE + 1];
 	struct buf notes;    /* what the file `checkpoint` holds */
 	struct known *known; /* the same */
 	uint8_t public_key[CHECKPOINT_KEY];
@@ -35,7 +36,11 @@ enum {
 	OPT_CSV,
 	OPT_ID,
 	OPT_CHAIN_ONLY,
-	OPT_PROGRESS
+	OPT_PROGRESS,
+	OPT_TYPE,
+	OPT_PUBLIC_KEY,
+	OPT_CERTIFICATE_FILE,
+	OPT_HTML
 };
 
 #define OPTION(option) (UINT64_C(1) << ((option)-OPTIONS_MANY))

@@ -41,7 +41,8 @@
 		       "client <> '' AND (issued >= 0 OR ?4) AND expiry > ?3 AND "                 \
 		       "(?1 = '' OR key = ?1) AND (?2 = '' OR client = ?2)")                       \
 	X(LIVE_SHARED, "SELECT EXISTS (SELECT 1 FROM attempts WHERE spki_sha256 = ?1 AND "         \
-		       "client <> ?2 AND client <> '' AND expiry > ?3)")                           \
+		       "client > '' AND client < ?2 AND expiry > ?3) OR EXISTS (SELECT 1 FROM "    \
+		       "attempts WHERE spki_sha256 = ?1 AND client > ?2 AND expiry > ?3)")         \
 	X(PURGE_ATTEMPTS, "DELETE FROM attempts WHERE (id, attempt) IN (SELECT id, attempt FROM "  \
 			  "attempts WHERE issued >= 0 AND expiry < ?1 ORDER BY expiry LIMIT 512) " \
 			  "RETURNING key, client")                                                 \
