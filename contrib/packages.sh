@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what Debian 12 needs to build and try dcsign, and with the argument `check` also what its
-# tests need, with `long` what `make check-long` needs besides. Says what it does; does nothing when everything is there or DCSIGN_SKIP_INSTALL=1.
+# tests need, with `long` what `make check-long` needs besides. Says what it does; does nothing when
+# everything is there or DCSIGN_SKIP_INSTALL=1.
 set -eu
 
 build='gcc libc6-dev make autoconf automake autoconf-archive pkg-config
