@@ -33,12 +33,10 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/judge.c src/ledger/judge.h \
 	src/ledger/verify.c src/ledger/verify.h \
 	src/ledger/prove.c src/ledger/prove.h \
-	src/ledger/list.c src/ledger/list.h
-LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(PQ_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
 	src/ledger/list.c src/ledger/export.c src/ledger/list.h \
 	src/ledger/report.c src/ledger/report_html.c src/ledger/report.h \
 	src/ledger/plot.c src/ledger/plot.h
-LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
+LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(PQ_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
 
 pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger src/ledger/dcsign-ledger
 src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c \
