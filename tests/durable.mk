@@ -10,3 +10,10 @@ tests_check_powercut_SOURCES = tests/check_powercut.c tests/powercut_image.c tes
 	tests/powercut_lives.c tests/powercut_lives.h tests/powercut_facts.c
 tests_check_powercut_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_powercut_LDADD = $(LEDGER_CHECK)
+
+# Disks that are full, fail, or lose the file.
+check_PROGRAMS += tests/check_disk
+UNIT_TESTS += tests/check_disk
+tests_check_disk_SOURCES = tests/check_disk.c tests/powercut_image.c tests/powercut_image.h
+tests_check_disk_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_disk_LDADD = $(LEDGER_CHECK)

@@ -104,6 +104,8 @@ const char *sqlite_text(struct store *store)
 {
 	struct sqlite *s = (struct sqlite *)store;
 
+	if (s->why[0])
+		return s->why;
 	return s->db ? sqlite3_errmsg(s->db) : "out of memory";
 }
 
@@ -158,13 +160,62 @@ enum err sqlite_version_check(struct sqlite *s, bool may_be_new, struct refusal 
 	return ERR_OK;
 }
 
+/* ---- the files are where they were ---- */
+
+static enum err file_check(struct sqlite *s, const char *suffix, struct sqlite_file *f)
+{
+	char path[4200];
+	struct stat st;
+	const char *what = NULL;
+
+	snprintf(path, sizeof(path), "%s%s", s->path, suffix);
+	if (stat(path, &st) != 0)
+		what = "is not there any more";
+	else if (f->ino && (st.st_ino != f->ino || st.st_dev != f->dev))
+		what = "is another file than the one that was opened";
+	else if (!(st.st_mode & S_IWUSR))
+		what = "must not be written any more";
+	if (what) {
+		snprintf(s->why, sizeof(s->why), "%.100s %s", path, what);
+		return ERR_SYSTEM;
+	}
+	*f = (struct sqlite_file){st.st_dev, st.st_ino};
+	return ERR_OK;
+}
+
+enum err sqlite_in_place(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	enum err e = file_check(s, "", &s->file);
+
+	return e ? e : file_check(s, "-wal", &s->journal);
+}
+
+/* A ledger whose file is gone must not begin anew: what stands beside it says that it was there. */
+static enum err lost_check(const struct sqlite *s, struct refusal *why)
+{
+	char beside[4200];
+
+	snprintf(beside, sizeof(beside), "%s-reserve", s->path);
+	if (access(s->path, F_OK) == 0 || access(beside, F_OK) != 0)
+		return ERR_OK;
+	return refuse(why, ERR_FORMAT, "ledger",
+		"%s is gone, and %s is there: put the ledger back; to begin a new one, remove that "
+		"file",
+		s->path, beside);
+}
+
 static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 {
+	enum err e = lost_check(s, why);
+
+	if (e)
+		return e;
+
 	int rc = sqlite3_open_v2(s->path, &s->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
 			SQLITE_OPEN_EXRESCODE,
 		NULL);
-	enum err e;
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(s->db, settings, NULL, NULL, NULL);
@@ -179,6 +230,8 @@ static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 		return refuse(why, e, "ledger", "another process holds %s", s->path);
 	if (!e)
 		e = sqlite_prepare(s);
+	if (!e)
+		e = file_check(s, "", &s->file);
 	if (!e && folder_sync(s->path))
 		return refuse(why, ERR_SYSTEM, "ledger", "the folder of %s can't be synced: %s",
 			s->path, strerror(errno));
@@ -261,10 +314,14 @@ enum err sqlite_stop(struct store *store)
 	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	enum err e = sqlite_err(s, rc);
 
+	if (e) { /* closing would try the sync again, and drop the journal when that one is good */
+		sqlite_abandon(store);
+		return e;
+	}
 	for (int i = 0; i < STATEMENT_COUNT; i++)
 		sqlite3_finalize(s->statement[i]);
 	rc = sqlite3_close(s->db);
-	if (!e && rc != SQLITE_OK)
+	if (rc != SQLITE_OK)
 		e = ERR_SYSTEM;
 	if (!e)
 		e = folder_sync(s->path);

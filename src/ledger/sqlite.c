@@ -90,7 +90,9 @@ static enum err begin(struct store *s)
 
 static enum err commit(struct store *s)
 {
-	return sqlite_run(s, S_COMMIT, "");
+	enum err e = sqlite_run(s, S_COMMIT, "");
+
+	return e ? e : sqlite_in_place(s);
 }
 
 static enum err rollback(struct store *store)

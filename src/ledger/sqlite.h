@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 #include <stdarg.h>
+#include <sys/types.h>
 
 #include "store.h"
 
@@ -84,7 +85,12 @@ struct sqlite {
 	sqlite3_stmt *statement[STATEMENT_COUNT];
 	char *path;
 	int journal_pages; /* in the write-ahead log after the last commit */
-	char *copy;	   /* the folder of a private copy, removed at the end; NULL: none */
+	struct sqlite_file {
+		dev_t dev;
+		ino_t ino;
+	} file, journal; /* what the names stood for at the start; ino 0: nobody asks */
+	char why[160];	 /* what SQLite does not know of the last failure; "" = nothing */
+	char *copy;	 /* the folder of a private copy, removed at the end; NULL: none */
 };
 
 /* sqlite-file.c: the file as a whole. */
@@ -98,6 +104,9 @@ enum err sqlite_tidy(struct store *s);
 uint64_t sqlite_octets(struct store *s);
 bool sqlite_reserve_fill(struct store *s);
 void sqlite_reserve_spend(struct store *s);
+/* After a commit: do the names still stand for the files that were written, and may they be
+ * written? What goes into a file that was unlinked or replaced is lost. ERR_SYSTEM. */
+enum err sqlite_in_place(struct store *s);
 /* A new one with this path; NULL: no memory. */
 struct sqlite *sqlite_new(const char *path);
 enum err sqlite_prepare(struct sqlite *s);

@@ -1,6 +1,9 @@
 /*
  * powercut.so: LD_PRELOAD recorder of what a process does to the files under POWERCUT_FOLDER, in
  * the order in which it does it, appended to the file POWERCUT_TRACE. One thread writes.
+ * POWERCUT_ROOM: a file with a number: more octets than that the files together can't have.
+ * POWERCUT_SYNC: from when that file is there, this sync (1, 2 ...) fails with EIO, and no later
+ * one.
  */
 #define _GNU_SOURCE
 #include "powercut.h"
@@ -22,6 +25,8 @@
 static int trace = -1;
 static const char *folder;
 static uint64_t known[FILES]; /* inode numbers under the folder */
+static uint64_t sizes[FILES]; /* of these, in octets */
+static unsigned long sync_fails, syncs;
 static size_t known_count;
 
 static void fail(const char *what)
@@ -50,6 +55,8 @@ __attribute__((constructor)) static void begin(void)
 	const char *path = getenv("POWERCUT_TRACE");
 
 	folder = getenv("POWERCUT_FOLDER");
+	if (getenv("POWERCUT_SYNC"))
+		sync_fails = strtoul(getenv("POWERCUT_SYNC"), NULL, 10);
 	if (!path || !folder)
 		return;
 	trace = (int)syscall(
@@ -92,6 +99,49 @@ static void learn(uint64_t file)
 	known[known_count++] = file;
 }
 
+/* ---- room ---- */
+
+static void size_note(int fd)
+{
+	struct stat st;
+
+	for (size_t i = 0; fstat(fd, &st) == 0 && i < known_count; i++) {
+		if (known[i] == st.st_ino)
+			sizes[i] = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+	}
+}
+
+static uint64_t limit(void)
+{
+	const char *path = getenv("POWERCUT_ROOM");
+	char text[32] = "";
+	int fd = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY) : -1;
+	long n = fd < 0 ? 0 : syscall(SYS_read, fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	return n > 0 ? strtoull(text, NULL, 10) : UINT64_MAX;
+}
+
+/* May the file get this size? */
+static int room_for(int fd, uint64_t size)
+{
+	uint64_t sum = 0, now = 0;
+	struct stat st;
+
+	if (fstat(fd, &st) != 0 || !knows(st.st_ino) || (uint64_t)st.st_size >= size)
+		return 1;
+	now = (uint64_t)st.st_size;
+	for (size_t i = 0; i < known_count; i++)
+		sum += sizes[i];
+	if (sum - now + size <= limit())
+		return 1;
+	errno = ENOSPC;
+	return 0;
+}
+
+/* ---- files ---- */
+
 static int file_open(int at, const char *path, int flags, mode_t mode)
 {
 	struct stat st;
@@ -101,6 +151,7 @@ static int file_open(int at, const char *path, int flags, mode_t mode)
 	if (fd < 0 || !inside(path))
 		return fd;
 	learn(number(fd));
+	size_note(fd);
 	put(there ? POWERCUT_OPEN : POWERCUT_MAKE, number(fd), 0, path, strlen(path), NULL, 0);
 	if (there && (flags & O_TRUNC))
 		put(POWERCUT_SIZE, number(fd), 0, NULL, 0, NULL, 0);
@@ -155,8 +206,12 @@ int __open64_2(const char *path, int flags)
 
 ssize_t pwrite64(int fd, const void *octets, size_t len, off64_t at)
 {
+	if (!room_for(fd, (uint64_t)at + len))
+		return -1;
+
 	ssize_t n = syscall(SYS_pwrite64, fd, octets, len, at);
 
+	size_note(fd);
 	if (n > 0 && knows(number(fd)))
 		put(POWERCUT_WRITE, number(fd), (uint64_t)at, NULL, 0, octets, (size_t)n);
 	return n;
@@ -171,7 +226,14 @@ ssize_t write(int fd, const void *octets, size_t len)
 {
 	int ours = fd != trace && knows(number(fd));
 	off_t at = ours ? lseek(fd, 0, SEEK_CUR) : 0;
+
+	if (ours && !room_for(fd, (uint64_t)at + len))
+		return -1;
+
 	ssize_t n = syscall(SYS_write, fd, octets, len);
+
+	if (ours)
+		size_note(fd);
 
 	if (n > 0 && ours)
 		put(POWERCUT_WRITE, number(fd), (uint64_t)at, NULL, 0, octets, (size_t)n);
@@ -180,6 +242,7 @@ ssize_t write(int fd, const void *octets, size_t len)
 
 static int resized(int fd, int rc, uint32_t type, uint64_t size)
 {
+	size_note(fd);
 	if (rc == 0 && knows(number(fd)))
 		put(type, number(fd), size, NULL, 0, NULL, 0);
 	return rc;
@@ -197,6 +260,9 @@ int ftruncate(int fd, off_t size)
 
 int posix_fallocate64(int fd, off64_t at, off64_t len)
 {
+	if (!room_for(fd, (uint64_t)(at + len)))
+		return ENOSPC;
+
 	int rc = syscall(SYS_fallocate, fd, 0, at, len) == 0 ? 0 : errno;
 
 	return resized(fd, rc, POWERCUT_ROOM, (uint64_t)(at + len));
@@ -207,13 +273,27 @@ int posix_fallocate(int fd, off_t at, off_t len)
 	return posix_fallocate64(fd, at, len);
 }
 
+static int sync_fail(int fd)
+{
+	if (!sync_fails || !knows(number(fd)) || !getenv("POWERCUT_ROOM") ||
+		access(getenv("POWERCUT_ROOM"), F_OK) != 0 || ++syncs != sync_fails)
+		return 0;
+	put(POWERCUT_FAILED, number(fd), 0, NULL, 0, NULL, 0);
+	errno = EIO;
+	return 1;
+}
+
 int fsync(int fd)
 {
+	if (sync_fail(fd))
+		return -1;
 	return resized(fd, (int)syscall(SYS_fsync, fd), POWERCUT_SYNC, 0);
 }
 
 int fdatasync(int fd)
 {
+	if (sync_fail(fd))
+		return -1;
 	return resized(fd, (int)syscall(SYS_fdatasync, fd), POWERCUT_SYNC, 0);
 }
 
@@ -231,8 +311,12 @@ int mkdir(const char *path, mode_t mode)
 
 int unlink(const char *path)
 {
+	struct stat st;
+	int there = inside(path) && stat(path, &st) == 0;
 	int rc = (int)syscall(SYS_unlink, path);
 
+	for (size_t i = 0; rc == 0 && there && i < known_count; i++)
+		sizes[i] = known[i] == st.st_ino ? 0 : sizes[i];
 	if (rc == 0 && inside(path))
 		put(POWERCUT_UNLINK, 0, 0, path, strlen(path), NULL, 0);
 	return rc;

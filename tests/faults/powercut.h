@@ -19,7 +19,8 @@ enum powercut_event {
 	POWERCUT_RENAME,   /* both paths */
 	POWERCUT_UNLINK,   /* path */
 	POWERCUT_SAID,	   /* octets; before they leave */
-	POWERCUT_BEGIN	   /* a process started */
+	POWERCUT_BEGIN,	   /* a process started */
+	POWERCUT_FAILED	   /* file: a sync that was made to fail */
 };
 
 struct powercut_head {
