@@ -372,12 +372,17 @@ END_TEST
 START_TEST(a_lost_ledger_is_refused)
 {
 	struct refusal why;
+	char beside[160];
 
 	if (help_postgres()) /* what is done here is done to files */
 		return;
 	records(1);
 	bench_stop(&b);
 	ck_assert_int_eq(unlink(b.path), 0);
+	ck_assert_int_eq(bench_try(&b, &why), ERR_FORMAT);
+	ck_assert_ptr_nonnull(strstr(why.detail, "is gone"));
+	snprintf(beside, sizeof(beside), "%s-reserve", b.path);
+	ck_assert_int_eq(unlink(beside), 0);
 	ck_assert_int_eq(bench_try(&b, &why), ERR_FORMAT);
 	ck_assert_ptr_nonnull(strstr(why.detail, "has no such chain"));
 }
