@@ -128,7 +128,7 @@ static const struct {
 	{"own_key", say_own, {ERR_SPKI_REUSED}},
 	{"certificate", say_certificate, {ERR_CERT_NOT_YET, ERR_CERT_EXPIRED}},
 	{"role", say_roles, {ERR_ROLE, ERR_CERT_PURPOSE}},
-	{"proof_of_possession", say_proof, {ERR_PROOF_REQUIRED}},
+	{"proof_of_possession", say_proof, {ERR_PROOF_REQUIRED, ERR_PROOF_UNSUPPORTED}},
 	{"not_before", say_start, {ERR_START_FUTURE, ERR_START_PAST}},
 	{"lifetime", say_lifetime, {ERR_LIFETIME_LONG, ERR_LIFETIME_SHORT}},
 	{"certificate_end", say_end, {ERR_BEYOND_CERT, ERR_NO_ROOM}},
@@ -139,8 +139,12 @@ static const struct {
 };
 _Static_assert(sizeof(rules) / sizeof(rules[0]) <= RULES_MAX, "out has room");
 
-static bool refuses(const enum err *list, enum err err)
+static bool refuses(const enum err *list, enum err err, const struct rules_of *of)
 {
+	/* of a bare key it is said by the policy, which comes later */
+	if (err == ERR_PROOF_UNSUPPORTED && list[0] == ERR_SPKI_UNKNOWN &&
+		of->item->proof != PROOF_CSR)
+		return false;
 	for (size_t i = 0; i < ERRORS_MAX && list[i] != ERR_OK; i++)
 		if (list[i] == err)
 			return true;
@@ -164,7 +168,7 @@ size_t rules_applied(const struct rules_of *of, struct rule_applied out[RULES_MA
 		struct rule_applied *a = &out[n++];
 
 		a->name = rules[i].name;
-		a->passed = why->err == ERR_OK || !refuses(rules[i].refuses, why->err);
+		a->passed = why->err == ERR_OK || !refuses(rules[i].refuses, why->err, of);
 		if (a->passed)
 			rules[i].say(of, a->detail, sizeof(a->detail));
 		else

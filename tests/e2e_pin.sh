@@ -28,6 +28,7 @@ PORT=$(demo_port) MONITOR_PORT=$(demo_port)
 URL=https://localhost:$PORT MONITOR=http://127.0.0.1:$MONITOR_PORT
 config_write
 : >"$WORK/log"
+dc_key P-256 "$WORK/out/dc1" >"$WORK/out/dc1.spki"
 for start in 1 2; do
 	service_spawn
 	no_login
@@ -40,6 +41,12 @@ for start in 1 2; do
 		done
 	done
 	no_login
+	for n in $(seq 100); do
+		status=$(issue edge www "{\"public_key\":\"$(cat "$WORK/out/dc1.spki")\"}")
+		[ "$status $(member code)" = '503 pin_refused' ] && break
+		sleep 0.1
+	done
+	[ "$status $(member code)" = '503 pin_refused' ] || fail "without a login: $status $(cat "$WORK/out/body")"
 	service_stop
 done
 [ "$(logins 0xa0)" = 1 ] || fail "$(logins 0xa0) failed C_Login in 22 lives, not 1"

@@ -1,45 +1,21 @@
 """The part of e2e_ledger_api.sh that speaks to the running service; WORK and URL are its."""
 import base64
 import hashlib
-import http.client
 import json
 import os
-import ssl
-import sys
 import time
 import urllib.parse
 
+import api_client
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from api_client import expect, fail
 from openapi import answer_faults
 
-WORK, URL = os.environ["WORK"], os.environ["URL"]
+WORK = os.environ["WORK"]
 WWW = "/v1/keys/www/credentials"
 
 
-def fail(text):
-    sys.exit("FAIL: " + text)
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        fail("%s: %r, not %r" % (what, got, wanted))
-
-
-class Client:
-    def __init__(self, name):
-        context = ssl.create_default_context(cafile=WORK + "/pki/ca.pem")
-        context.load_cert_chain("%s/pki/%s.pem" % (WORK, name), "%s/pki/%s.key" % (WORK, name))
-        self.connection = http.client.HTTPSConnection("127.0.0.1", int(URL.rsplit(":", 1)[1]),
-                                                      context=context, timeout=30)
-
-    def ask(self, method, target, body=None):
-        self.connection.request(method, target, body and json.dumps(body),
-                                {"Content-Type": "application/json"} if body else {})
-        response = self.connection.getresponse()
-        octets = response.read()
-        return response, json.loads(octets) if "json" in response.getheader("Content-Type") and \
-            not response.getheader("Content-Type").endswith("jsonl") else octets
-
+class Client(api_client.Client):
     def get(self, path, status=200, code=None, field=None, **query):
         """path: as openapi.yaml has it, with {id} from the query."""
         target = path.replace("{id}", query.pop("_id", ""))
