@@ -308,7 +308,7 @@ START_TEST(key_of_the_certificate)
 	int len = i2d_PUBKEY(fake_token.key, &octets);
 
 	ask.item[0].spki = octets_of(octets, (size_t)len);
-	refused(ERR_SPKI_REUSED, "");
+	refused(ERR_SPKI_REUSED, "public_key");
 	OPENSSL_free(octets);
 }
 END_TEST
@@ -316,7 +316,7 @@ END_TEST
 START_TEST(key_of_the_client_itself)
 {
 	sha256(spki.octets, spki.len, ask.client_spki_sha256);
-	refused(ERR_SPKI_REUSED, "");
+	refused(ERR_SPKI_REUSED, "public_key");
 }
 END_TEST
 
