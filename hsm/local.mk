@@ -43,5 +43,7 @@ hsm_dcsignd_hsm_LDADD = $(HSM_LIBS) -lpthread
 pkglibexec_PROGRAMS += hsm/dcsign-keys
 dist_man8_MANS += hsm/dcsign-keys.8
 hsm_dcsign_keys_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(P11_CFLAGS) $(P11KIT_CFLAGS)
-hsm_dcsign_keys_SOURCES = hsm/dcsign-keys.c hsm/csr.c hsm/csr.h hsm/token_keygen.c hsm/token_keygen.h
+hsm_dcsign_keys_SOURCES = hsm/dcsign-keys.c hsm/keys.h \
+	hsm/keys_open.c hsm/keys_hazard.c hsm/keys_breaker.c hsm/keys_ceremony.c \
+	hsm/csr.c hsm/csr.h hsm/token_keygen.c hsm/token_keygen.h
 hsm_dcsign_keys_LDADD = $(HSM_LIBS)

@@ -144,6 +144,15 @@ static enum err breaker_store(
 		path, strerror(errno));
 }
 
+static enum err refused_before(const struct breaker *b, struct refusal *why)
+{
+	return refuse(why, ERR_PIN, "",
+		"the token %s this PIN before, it is not tried again: put the right PIN in place, "
+		"or "
+		"after a change on the token run dcsign keys reset-pin-breaker",
+		b->refused ? "refused" : "did not answer");
+}
+
 enum err breaker_arm(
 	const char *folder, const char *serial, const struct pin *pin, struct refusal *why)
 {
@@ -166,11 +175,7 @@ enum err breaker_arm(
 		if (CRYPTO_memcmp(digest, b.digest, sizeof digest) != 0)
 			e = ERR_NOT_FOUND; /* another PIN */
 		else if (b.refused || b.count >= TRIES)
-			return refuse(why, ERR_PIN, "",
-				"the token %s this PIN before, it is not tried again: put the "
-				"right PIN in place, or after a change on the token run dcsign "
-				"keys reset-pin-breaker",
-				b.refused ? "refused" : "did not answer");
+			return refused_before(&b, why);
 	}
 	if (e == ERR_NOT_FOUND) {
 		b.count = 0;
@@ -192,6 +197,33 @@ enum err breaker_trip(const char *folder, const char *serial, struct refusal *wh
 		return refuse(why, ERR_SYSTEM, "state", "the PIN breaker can't be read");
 	b.refused = true;
 	return breaker_store(&b, folder, path, why);
+}
+
+enum err breaker_holds(
+	const char *folder, const char *serial, const struct pin *pin, struct refusal *why)
+{
+	struct breaker b;
+	uint8_t digest[SHA256_SIZE];
+	char path[4096];
+
+	if (!breaker_path(path, folder, serial) || breaker_load(&b, path) != ERR_OK || !b.refused ||
+		breaker_digest(pin, b.salt, digest) != ERR_OK ||
+		CRYPTO_memcmp(digest, b.digest, sizeof digest) != 0)
+		return ERR_OK;
+	return refused_before(&b, why);
+}
+
+void breaker_leave(const char *folder, const char *serial, const struct pin *pin)
+{
+	struct stat owner;
+	char path[4096];
+
+	if (stat(folder, &owner) != 0 || breaker_arm(folder, serial, pin, NULL) != ERR_OK ||
+		breaker_trip(folder, serial, NULL) != ERR_OK || !breaker_path(path, folder, serial))
+		return;
+	/* the service's process has to read it */
+	if (lchown(path, owner.st_uid, owner.st_gid) != 0)
+		unlink(path);
 }
 
 enum err breaker_clear(const char *folder, const char *serial, bool *was, struct refusal *why)

@@ -35,6 +35,12 @@ enum err breaker_arm(
 	const char *folder, const char *serial, const struct pin *pin, struct refusal *why);
 /* The token refused the PIN: it will not be tried again until breaker_clear or another PIN. */
 enum err breaker_trip(const char *folder, const char *serial, struct refusal *why);
+/* For a login by a person, who needs no breaker: ERR_PIN when the token refused this PIN before.
+ * And one more value that is not to be tried: the breaker is left as breaker_trip does, for the
+ * owner of the folder; without the folder nothing is done. */
+enum err breaker_holds(
+	const char *folder, const char *serial, const struct pin *pin, struct refusal *why);
+void breaker_leave(const char *folder, const char *serial, const struct pin *pin);
 /* Removes it. *was (may be NULL): there was one. */
 enum err breaker_clear(const char *folder, const char *serial, bool *was, struct refusal *why);
 /* The serial (as it stands in file names) of a breaker's file; NULL when it is none. */

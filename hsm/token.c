@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <libp11.h>
+#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -89,9 +90,13 @@ static enum err module_load(struct token *t, const struct token_spec *spec, stru
 	if (spec->module_args != NULL)
 		PKCS11_CTX_init_args(t->ctx, spec->module_args);
 	if (PKCS11_CTX_load(t->ctx, spec->module) != 0) {
+		CK_RV said =
+			(CK_RV)ERR_GET_REASON(ERR_peek_last_error()); /* vendor codes are cut */
+
 		PKCS11_CTX_free(t->ctx);
 		t->ctx = NULL;
-		return refuse(why, ERR_TOKEN, "module", "%s can't be initialised", spec->module);
+		return refuse(why, ERR_TOKEN, "module", "%s can't be initialised: %s (0x%lx)",
+			spec->module, p11_kit_strerror(said), said);
 	}
 	/* p11-kit's client gives each caller a function list, and a state, of its own. */
 	rv = t->p11->C_Initialize(&args);

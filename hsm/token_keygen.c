@@ -10,7 +10,8 @@
 
 #include "token_private.h"
 
-#define TEMPLATE_MAX 24
+#define TEMPLATE_MAX   24
+#define MECHANISMS_MAX 1024
 
 static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 
@@ -68,24 +69,82 @@ static CK_RV generate(struct generation *g, const bool kept[MAY_HAVE], CK_OBJECT
 		g->session, &g->mechanism, g->public, g->public_count, t, n, &public, private);
 }
 
-/* All attributes; then without each one that alone is in the way; then without any of them. */
+/* Codes that say something else than that an attribute is not taken: asking again is no use. */
+static bool final_code(CK_RV rv)
+{
+	static const CK_RV codes[] = {CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID,
+		CKR_FUNCTION_NOT_SUPPORTED, CKR_KEY_SIZE_RANGE, CKR_DOMAIN_PARAMS_INVALID,
+		CKR_TOKEN_WRITE_PROTECTED, CKR_TOKEN_NOT_PRESENT, CKR_DEVICE_ERROR,
+		CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED, CKR_HOST_MEMORY, CKR_SESSION_HANDLE_INVALID,
+		CKR_SESSION_CLOSED, CKR_SESSION_READ_ONLY, CKR_SESSION_READ_ONLY_EXISTS,
+		CKR_USER_NOT_LOGGED_IN, CKR_CRYPTOKI_NOT_INITIALIZED};
+
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+		if (codes[i] == rv)
+			return true;
+	return false;
+}
+
+/* All attributes that narrow the key; then all but one, all but two, ...: what the token refuses is
+ * found attribute by attribute, and nothing else is left out. */
 static CK_RV generate_as_narrow_as_possible(
 	struct generation *g, const struct token_new_key *k, CK_OBJECT_HANDLE *private)
 {
 	bool kept[MAY_HAVE];
-	CK_RV rv;
+	CK_RV rv = CKR_GENERAL_ERROR, refused = CKR_OK;
+	unsigned left_out = 0;
 
-	for (size_t i = 0; i < MAY_HAVE; i++)
-		kept[i] = true;
-	rv = generate(g, kept, private);
-	for (size_t i = MAY_HAVE; rv != CKR_OK && i-- > 0;) {
-		CK_RV first = rv;
-
-		kept[i] = false;
-		rv = generate(g, kept, private);
-		k->dropped(k->arg, may_have[i].name, p11_kit_strerror(first));
-	}
+	for (int out = 0; out <= (int)MAY_HAVE && rv != CKR_OK && !final_code(rv); out++)
+		for (unsigned set = 0; set < 1u << MAY_HAVE && rv != CKR_OK; set++) {
+			if (__builtin_popcount(set) != out)
+				continue;
+			for (size_t i = 0; i < MAY_HAVE; i++)
+				kept[i] = (set >> i & 1) == 0;
+			rv = generate(g, kept, private);
+			left_out = set;
+			if (set == 0)
+				refused = rv;
+			if (final_code(rv))
+				return rv;
+		}
+	for (size_t i = 0; i < MAY_HAVE && rv == CKR_OK; i++)
+		if (left_out >> i & 1)
+			k->dropped(k->arg, may_have[i].name, p11_kit_strerror(refused));
 	return rv;
+}
+
+/* tpm2-pkcs11 has facts about mechanisms that its TPM does not do: the list is right. */
+static bool mechanism_listed(const struct token *t, CK_MECHANISM_TYPE m)
+{
+	CK_MECHANISM_TYPE list[MECHANISMS_MAX];
+	CK_ULONG n = MECHANISMS_MAX;
+
+	if (t->p11->C_GetMechanismList(t->slot_id, list, &n) != CKR_OK)
+		return true; /* can't be known */
+	for (CK_ULONG i = 0; i < n; i++)
+		if (list[i] == m)
+			return true;
+	return false;
+}
+
+enum err token_type_offered(
+	const struct token *t, enum key_type type, unsigned bits, struct refusal *why)
+{
+	CK_MECHANISM_TYPE m = mechanism_for(type);
+	CK_MECHANISM_INFO info;
+	CK_RV rv = mechanism_listed(t, m) ? t->p11->C_GetMechanismInfo(t->slot_id, m, &info)
+					  : CKR_MECHANISM_INVALID;
+
+	if (rv == CKR_MECHANISM_INVALID || (rv == CKR_OK && !(info.flags & CKF_SIGN)))
+		return refuse(why, ERR_CERT_KEY, "type",
+			"the token does not sign with the mechanism 0x%lx, which %s keys need", m,
+			key_type_name(type));
+	if (rv == CKR_OK && bits > 0 && info.ulMaxKeySize > 0 &&
+		(bits < info.ulMinKeySize || bits > info.ulMaxKeySize))
+		return refuse(why, ERR_CERT_KEY, "type",
+			"the token signs with keys of %lu to %lu bits", info.ulMinKeySize,
+			info.ulMaxKeySize);
+	return ERR_OK; /* a token that can't tell has to try */
 }
 
 static CK_MECHANISM generation_mechanism(enum key_type type)
@@ -165,6 +224,8 @@ enum err token_key_generate(struct token *t, const struct token_new_key *k, stru
 	label = p11_kit_uri_get_attribute(uri, CKA_LABEL);
 	if (label == NULL || label->ulValueLen == 0)
 		e = refuse(why, ERR_FORMAT, "uri", "object= must name the new key");
+	if (e == ERR_OK)
+		e = token_type_offered(t, k->type, k->bits, why);
 	if (e == ERR_OK)
 		e = label_is_free(t, uri, why);
 	if (e == ERR_OK)

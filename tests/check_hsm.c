@@ -471,7 +471,8 @@ START_TEST(wrong_pin_once)
 	ck_assert_uint_eq(logins, 1);
 	/* the token remembers the failure, too: a login by a person clears its flag */
 	fixture_run("echo " FIXTURE_PIN " >%s/pin; \"$TOP_BUILDDIR\"/hsm/dcsign-keys list "
-		    "--module " FIXTURE_MODULE " --token test --pin file:%s/pin >/dev/null && "
+		    "--module " FIXTURE_MODULE " --token test --pin file:%s/pin --while-running "
+		    ">/dev/null && "
 		    "\"$TOP_BUILDDIR\"/hsm/dcsign-keys reset-pin-breaker --state %s/state "
 		    ">/dev/null",
 		token.folder, token.folder, token.folder);

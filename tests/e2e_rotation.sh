@@ -139,8 +139,8 @@ $(tail -n 3 "$WORK/out/agent")"
 		note "the delegation certificate is replaced"
 		old=$(openssl x509 -in "$WORK/pki/www.pem" -outform DER | sha256sum | cut -d' ' -f1)
 		"$DCSIGN" keys csr --module "$DEMO_MODULE" --uri "pkcs11:token=demo;object=www" \
-			--pin "file:$WORK/hsm/pin" --subject CN=localhost -o "$WORK/pki/www.csr" >/dev/null 2>&1 ||
-			fail "dcsign keys csr"
+			--pin "file:$WORK/hsm/pin" --subject CN=localhost -o "$WORK/pki/www.csr" --while-running >"$WORK/out/csr" 2>&1 ||
+			fail "dcsign keys csr: $(cat "$WORK/out/csr")"
 		demo_sign "$WORK/pki" ca www "$DEMO_DELEGATION_EXT" || fail "no new certificate"
 		kill -HUP "$PID"
 		rolled=yes

@@ -297,6 +297,15 @@ static CK_RV our_C_Sign(
 #define FILL_SPECIAL(name)			      ours.name = real->name == NULL ? NULL : our_##name;
 #define FILL_PLAIN(name, kind, parameters, arguments) FILL_SPECIAL(name)
 
+static CK_RV our_C_GetFunctionList(CK_FUNCTION_LIST **list)
+{
+	struct call c = {.fn = FN_C_GetFunctionList};
+
+	if (begin(&c))
+		*list = &ours;
+	return end(&c);
+}
+
 __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list);
 
 static const char *setting(const char *name, const char *otherwise)
@@ -329,7 +338,6 @@ static bool load(void)
 	ours = *real;
 	P11_SPECIAL(FILL_SPECIAL)
 	P11_PLAIN(FILL_PLAIN)
-	ours.C_GetFunctionList = C_GetFunctionList;
 	return true;
 }
 
@@ -343,6 +351,6 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 	pthread_mutex_lock(&lock);
 	loaded = loaded || load();
 	pthread_mutex_unlock(&lock);
-	*list = loaded ? &ours : NULL;
-	return loaded ? CKR_OK : CKR_GENERAL_ERROR;
+	*list = NULL;
+	return loaded ? our_C_GetFunctionList(list) : CKR_GENERAL_ERROR;
 }

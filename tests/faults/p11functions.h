@@ -8,8 +8,8 @@
 
 /* Those that p11fault.c wraps by hand. */
 #define P11_SPECIAL(X)                                                                             \
-	X(C_Initialize) X(C_Finalize) X(C_GetTokenInfo) X(C_OpenSession) X(C_CloseSession)         \
-	X(C_CloseAllSessions) X(C_Login) X(C_InitPIN) X(C_SignInit) X(C_Sign)
+	X(C_GetFunctionList) X(C_Initialize) X(C_Finalize) X(C_GetTokenInfo) X(C_OpenSession)      \
+	X(C_CloseSession) X(C_CloseAllSessions) X(C_Login) X(C_InitPIN) X(C_SignInit) X(C_Sign)
 
 #define MECH CK_MECHANISM *m
 #define IN(a) CK_BYTE *a, CK_ULONG a##_len

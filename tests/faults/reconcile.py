@@ -28,8 +28,8 @@ from verify_ledger import Certificate, Verifier
 
 # What a process that issues needs of a token. Nothing else may ever be called.
 ALLOWED = {
-    "C_Initialize", "C_Finalize", "C_GetInfo", "C_GetSlotList", "C_GetSlotInfo", "C_GetTokenInfo",
-    "C_GetMechanismList", "C_GetMechanismInfo", "C_OpenSession", "C_CloseSession",
+    "C_GetFunctionList", "C_Initialize", "C_Finalize", "C_GetInfo", "C_GetSlotList", "C_GetSlotInfo",
+    "C_GetTokenInfo", "C_GetMechanismList", "C_GetMechanismInfo", "C_OpenSession", "C_CloseSession",
     "C_CloseAllSessions", "C_GetSessionInfo", "C_Login", "C_Logout", "C_FindObjectsInit",
     "C_FindObjects", "C_FindObjectsFinal", "C_GetAttributeValue", "C_SignInit", "C_Sign",
 }  # fmt: skip
