@@ -211,6 +211,15 @@ static void act_sessions(struct call *c, const struct applied *a)
 		answer(c, CKR_SESSION_COUNT);
 }
 
+static void act_no_attribute(struct call *c, const struct applied *a)
+{
+	c->idle = true;
+	for (CK_ULONG i = 0; i < c->template_count; i++)
+		c->idle = c->idle && c->template[i].type != a->value;
+	if (!c->idle)
+		answer(c, CKR_ATTRIBUTE_TYPE_INVALID);
+}
+
 static bool has_rival(const struct call *c)
 {
 	return c->rival != 0;
@@ -280,6 +289,8 @@ static const struct action actions[] = {
 	{"flags", VALUE_MUST, FN_C_GetTokenInfo, FN_C_GetTokenInfo, false, has_info, NULL, act_flags},
 	/* No more than so many sessions at a time, in this process. */
 	{"sessions", VALUE_MUST, FN_C_OpenSession, FN_C_OpenSession, false, NULL, act_sessions, NULL},
+	/* This attribute of private keys is not known. */
+	{"no-attribute", VALUE_MUST, FN_C_GenerateKeyPair, FN_C_GenerateKeyPair, false, NULL, act_no_attribute, NULL},
 	/* Ends the process when two threads use one session at a time, or after a fork. */
 	{"one-thread", VALUE_NONE, ANY, false, has_rival, act_one_thread, NULL},
 	{"one-process", VALUE_NONE, ANY, false, NULL, act_one_process, NULL},

@@ -294,6 +294,22 @@ static CK_RV our_C_Sign(
 	return end(&c);
 }
 
+static CK_RV our_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
+	CK_ATTRIBUTE *public, CK_ULONG public_count, CK_ATTRIBUTE *private, CK_ULONG private_count,
+	CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key)
+{
+	struct call c = {.fn = FN_C_GenerateKeyPair,
+		.kind = OF_SESSION,
+		.first = session,
+		.template = private,
+		.template_count = private_count};
+
+	if (begin(&c))
+		c.rv = real->C_GenerateKeyPair(session, mechanism, public, public_count, private,
+			private_count, public_key, private_key);
+	return end(&c);
+}
+
 #define FILL_SPECIAL(name)			      ours.name = real->name == NULL ? NULL : our_##name;
 #define FILL_PLAIN(name, kind, parameters, arguments) FILL_SPECIAL(name)
 

@@ -60,8 +60,10 @@ struct call {
 	CK_ULONG in_len;
 	CK_BYTE *sig; /* C_Sign: NULL asks for the length alone */
 	CK_ULONG *sig_len;
-	CK_ULONG sig_made;   /* octets that the module put there */
-	CK_TOKEN_INFO *info; /* C_GetTokenInfo */
+	CK_ULONG sig_made;	      /* octets that the module put there */
+	CK_TOKEN_INFO *info;	      /* C_GetTokenInfo */
+	const CK_ATTRIBUTE *template; /* C_GenerateKeyPair: that of the private key */
+	CK_ULONG template_count;
 };
 
 struct rule;

@@ -9,7 +9,8 @@
 /* Those that p11fault.c wraps by hand. */
 #define P11_SPECIAL(X)                                                                             \
 	X(C_GetFunctionList) X(C_Initialize) X(C_Finalize) X(C_GetTokenInfo) X(C_OpenSession)      \
-	X(C_CloseSession) X(C_CloseAllSessions) X(C_Login) X(C_InitPIN) X(C_SignInit) X(C_Sign)
+	X(C_CloseSession) X(C_CloseAllSessions) X(C_Login) X(C_InitPIN) X(C_SignInit) X(C_Sign) \
+	X(C_GenerateKeyPair)
 
 #define MECH CK_MECHANISM *m
 #define IN(a) CK_BYTE *a, CK_ULONG a##_len
@@ -80,9 +81,6 @@
 	X(C_DecryptVerifyUpdate, OF_SESSION, (S, IN(a), OUT(b)), (first, a, a_len, b, b_len))      \
 	X(C_GenerateKey, OF_SESSION, (S, MECH, TEMPLATE(t), CK_OBJECT_HANDLE *o),                  \
 		(first, m, t, t_count, o))                                                         \
-	X(C_GenerateKeyPair, OF_SESSION,                                                           \
-		(S, MECH, TEMPLATE(t), TEMPLATE(u), CK_OBJECT_HANDLE *o, CK_OBJECT_HANDLE *p),     \
-		(first, m, t, t_count, u, u_count, o, p))                                          \
 	X(C_WrapKey, OF_SESSION, (S, MECH, CK_OBJECT_HANDLE by, CK_OBJECT_HANDLE key, OUT(a)),     \
 		(first, m, by, key, a, a_len))                                                     \
 	X(C_UnwrapKey, OF_SESSION,                                                                 \
