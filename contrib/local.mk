@@ -3,7 +3,16 @@ EXTRA_DIST += contrib/packages.sh contrib/check.sh contrib/try.sh contrib/demo.s
 EXTRA_DIST += contrib/completion/dcsign.bash
 completiondir = $(datadir)/bash-completion/completions
 install-data-local:
+if SYSTEMD_UNITS
+	$(MKDIR_P) '$(DESTDIR)$(prefix)/lib/sysusers.d' '$(DESTDIR)$(prefix)/lib/tmpfiles.d'
+	$(INSTALL_DATA) '$(srcdir)/src/dcsignd.sysusers' '$(DESTDIR)$(prefix)/lib/sysusers.d/dcsignd.conf'
+	$(INSTALL_DATA) '$(srcdir)/src/dcsignd.tmpfiles' '$(DESTDIR)$(prefix)/lib/tmpfiles.d/dcsignd.conf'
+endif
 	$(MKDIR_P) '$(DESTDIR)$(completiondir)'
 	$(INSTALL_DATA) '$(srcdir)/contrib/completion/dcsign.bash' '$(DESTDIR)$(completiondir)/dcsign'
 uninstall-local:
+	rm -f '$(DESTDIR)$(prefix)/lib/sysusers.d/dcsignd.conf' '$(DESTDIR)$(prefix)/lib/tmpfiles.d/dcsignd.conf'
 	rm -f '$(DESTDIR)$(completiondir)/dcsign'
+
+EXTRA_DIST += debian/changelog debian/control debian/copyright debian/dcsign.docs debian/dcsign.install \
+	debian/dcsignd.docs debian/dcsignd.install debian/rules debian/source/format

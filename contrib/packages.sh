@@ -10,9 +10,10 @@ build='gcc libc6-dev make autoconf automake autoconf-archive pkg-config
 try='softhsm2 openssl curl ca-certificates libnss3-tools android-libboringssl-dev'
 check='check clang libclang-rt-14-dev clang-format opensc opensc-pkcs11 python3-minimal
 	python3-cryptography python3-yaml faketime mandoc strace xz-utils libnss3-dev postgresql haproxy
-	p11-kit p11-kit-modules opencryptoki gdb'
+	p11-kit p11-kit-modules opencryptoki gdb systemd golang-cfssl'
 long='chromium-headless-shell fonts-dejavu-core
-	swtpm tpm2-abrmd libtss2-tcti-tabrmd0 libtpm2-pkcs11-1 dbus'
+	swtpm tpm2-abrmd libtss2-tcti-tabrmd0 libtpm2-pkcs11-1 dbus
+	debhelper dpkg-dev lintian mmdebstrap systemd-container'
 
 case "${1-}" in
 '') wanted="$build $try" ;;

@@ -50,6 +50,17 @@ src/dcsignd.conf.5 src/dcsignd.8:
 	$(AM_V_GEN)$(MKDIR_P) src && $(SED) -e 's|[@]sysconfdir@|$(sysconfdir)|g' \
 		-e 's|[@]pkglibexecdir@|$(pkglibexecdir)|g' $(srcdir)/$@.in >$@.new && mv $@.new $@
 
+# The unit and what it needs are installed with --with-systemdsystemunitdir.
+src_units = src/dcsignd.service
+CLEANFILES += $(src_units)
+EXTRA_DIST += src/dcsignd.service.in src/dcsignd.sysusers src/dcsignd.tmpfiles
+src/dcsignd.service: src/dcsignd.service.in
+	$(AM_V_GEN)$(MKDIR_P) src && $(SED) -e 's|[@]sysconfdir@|$(sysconfdir)|g' \
+		-e 's|[@]sbindir@|$(sbindir)|g' $(srcdir)/$@.in >$@.new && mv $@.new $@
+if SYSTEMD_UNITS
+systemdsystemunit_DATA = $(src_units)
+endif
+
 # The sample lies beside the place where the configuration goes.
 exampledir = $(sysconfdir)/dcsign
 dist_example_DATA = src/dcsignd.conf.example

@@ -35,10 +35,10 @@ tests_interop_nss_server_CFLAGS = $(AM_CFLAGS) $(NSS_CFLAGS) -Wno-strict-prototy
 tests_interop_nss_server_LDADD = $(NSS_LIBS)
 endif
 client_e2e = tests/e2e_handshake.sh tests/e2e_client.sh tests/e2e_formats.sh \
-	tests/e2e_agent.sh tests/e2e_agent_kill.py tests/e2e_rotation.sh \
+	tests/e2e_agent.sh tests/e2e_witness.sh tests/e2e_agent_kill.py tests/e2e_rotation.sh \
 	tests/e2e_completion.sh
 E2E_TESTS += $(client_e2e)
 EXTRA_DIST += $(client_e2e) tests/interop/handshake.sh tests/interop/make_dc.py \
-	tests/interop/formats.py tests/fakes/service.py tests/fakes/service.sh
+	tests/interop/formats.py tests/fakes/service.py tests/fakes/ledger.py tests/fakes/service.sh
 LINT_TESTS += tests/lint_man.sh
 EXTRA_DIST += tests/lint_man.sh

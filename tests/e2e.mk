@@ -15,3 +15,9 @@ EXTRA_DIST += tests/lib.sh \
 	tests/e2e_sighup.sh \
 	tests/e2e_spy.sh \
 	tests/e2e_start.sh
+
+# Packages, units, documents.
+E2E_TESTS += tests/e2e_units.sh tests/e2e_package.sh
+LONG_TESTS += tests/e2e_package.sh
+check_DATA = $(src_units) $(agent_units)
+EXTRA_DIST += tests/e2e_units.sh tests/e2e_package.sh

@@ -1,5 +1,5 @@
 #!/bin/bash
-# mandoc finds nothing to say about the client's manual pages, and each option of a command that its
+# mandoc finds nothing to say about the manual pages, and each option of a command that its
 # help tells stands in its page.
 set -u
 src=${TOP_SRCDIR:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -9,7 +9,8 @@ command -v mandoc >/dev/null || {
 	exit 77
 }
 failures=0
-for page in "$src"/src/client/*.1; do
+for page in "$src"/src/client/*.1 "$src"/src/ledger/*.8 "$src"/hsm/*.8 "$build"/src/dcsignd.8 \
+	"$build"/src/dcsignd.conf.5; do
 	# the other pages of this project are perhaps not installed
 	mandoc -T lint "$page" 2>&1 | grep -v -e 'referenced manual not found' -e 'outdated mandoc.db' &&
 		failures=$((failures + 1))

@@ -25,11 +25,14 @@ const char agent_help[] =
 	"\n"
 	"Exit with --once: 0 every credential is in place and nothing is due, 1 the service "
 	"refused,\n"
-	"2 the configuration is wrong, 3 no service was reached, 4 something else failed.\n"
+	"2 the configuration is wrong, 3 no service was reached, 4 something else failed,\n"
+	"5 the service's ledger was rewritten, forked or put back: that stays so until .ledger in\n"
+	"the credential's folder is removed.\n"
 	"\n"
 	"Example:\n"
 	"  dcsign agent -c /etc/dcsign/agent.conf --once\n";
 
+#define AGENT_ALARM	5   /* an exit code beside those of tool.h */
 #define RETRY_MOST	300 /* seconds between attempts */
 #define SLEEP_MOST	10
 #define CHANGE_INTERVAL 600 /* the delegation certificate makes no second renewal before */
@@ -172,6 +175,17 @@ static const char *due(const struct agent_item *item, int64_t now)
 	return NULL;
 }
 
+static int worse(int a, int b)
+{
+	static const int order[] = {[TOOL_OK] = 0,
+		[TOOL_UNREACHABLE] = 1,
+		[TOOL_REFUSED] = 2,
+		[TOOL_UNEXPECTED] = 3,
+		[TOOL_USAGE] = 4,
+		[AGENT_ALARM] = 5};
+	return order[a] > order[b] ? a : b;
+}
+
 static int step(struct agent *a, struct agent_item *item)
 {
 	int64_t now = time(NULL);
@@ -183,17 +197,21 @@ static int step(struct agent *a, struct agent_item *item)
 			LS("credential", item->c->section.name), LS("detail", strerror(errno)));
 	installed_read(&item->in, item->folder, item->c, now);
 	pending_settle(item->folder, item->in.spki_sha256);
+	witness_load(&item->witness, item->folder);
 	if (!due(item, now) && agent_mono() >= item->check_mono)
 		check(item, a->config->check_interval);
 	if (due(item, now) && agent_mono() >= item->try_mono) {
 		snprintf(because, sizeof because, "%s", due(item, now));
 		code = try_to_renew(item, because);
 	}
+	witness_remind(&item->witness, item->c);
+	if (item->witness.alarm_since)
+		code = AGENT_ALARM;
 	if (!agent_reload_wanted(&item->c->reload) || !reload_is_due(item->folder) ||
 		agent_mono() < item->reload_mono)
 		return code;
 	told = reload(item);
-	return code == TOOL_OK ? told : code;
+	return worse(code, told);
 }
 
 /* Seconds until something is due for this one. */
@@ -207,16 +225,6 @@ static int64_t rest(const struct agent_item *item)
 	if (reload_is_due(item->folder) && item->reload_mono - mono < next)
 		next = item->reload_mono - mono;
 	return next;
-}
-
-static int worse(int a, int b)
-{
-	static const int order[] = {[TOOL_OK] = 0,
-		[TOOL_UNREACHABLE] = 1,
-		[TOOL_REFUSED] = 2,
-		[TOOL_UNEXPECTED] = 3,
-		[TOOL_USAGE] = 4};
-	return order[a] > order[b] ? a : b;
 }
 
 static int round_of(struct agent *a)

@@ -4,6 +4,7 @@
 
 #include "agent_conf.h"
 #include "agent_state.h"
+#include "agent_witness.h"
 #include "service.h"
 
 /* One credential that is looked after. Times with _mono are of CLOCK_BOOTTIME, all others seconds
@@ -21,6 +22,7 @@ struct agent_item {
 	unsigned failures;	   /* of the renewal that is due, in a row */
 	unsigned check_failures, reload_failures;
 	uint64_t renewals_total, failures_total;
+	struct agent_witness witness;
 };
 
 /*
@@ -44,6 +46,10 @@ int agent_check(struct agent_item *item, struct refusal *why);
  */
 int agent_call(struct agent_service *s, const struct service_call *call,
 	struct service_answer *answer, const char **url, struct refusal *why);
+
+/* The same at one URL alone. */
+int agent_call_at(struct agent_service *s, const char *url, const struct service_call *call,
+	struct service_answer *answer, struct refusal *why);
 
 /* Compares the service's clock with this machine's, and says so when they differ. before, after:
  * this machine's when it was asked and when it had answered. */

@@ -11,7 +11,7 @@ static bool another_may_answer(int code, const struct service_answer *a)
 	return code != TOOL_OK && (code != TOOL_REFUSED || a->status == 429);
 }
 
-static int call_one(struct agent_service *s, const char *url, const struct service_call *call,
+int agent_call_at(struct agent_service *s, const char *url, const struct service_call *call,
 	struct service_answer *answer, struct refusal *why)
 {
 	const struct service service = {url, s->ca, s->certificate, s->private_key};
@@ -46,7 +46,7 @@ int agent_call(struct agent_service *s, const struct service_call *call,
 			buf_free(&answer->body);
 		memset(why, 0, sizeof *why);
 		*url = s->urls[at];
-		code = call_one(s, *url, call, answer, why);
+		code = agent_call_at(s, *url, call, answer, why);
 		if (!another_may_answer(code, answer)) {
 			s->current = at;
 			break;

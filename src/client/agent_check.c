@@ -55,7 +55,11 @@ int agent_check(struct agent_item *item, struct refusal *why)
 static const char *own_clock(void)
 {
 	struct timex t = {.modes = 0};
-	return adjtimex(&t) == TIME_ERROR || t.status & STA_UNSYNC
+	int state = adjtimex(&t);
+
+	if (state < 0)
+		return "whether this machine's clock is synchronised can't be told";
+	return state == TIME_ERROR || t.status & STA_UNSYNC
 		       ? "this machine's clock is not synchronised: look at it first"
 		       : "this machine's clock is synchronised: look at the service's first";
 }

@@ -19,6 +19,8 @@ struct agent_service {
 	char **urls; /* https://host:port, in the order of preference */
 	size_t url_count;
 	char *ca, *certificate, *private_key; /* paths */
+	bool has_ledger_key;
+	uint8_t ledger_key[32]; /* Ed25519: who signs the ledger's heads */
 	/* while it runs: */
 	size_t current;	      /* the URL that answered last */
 	int64_t clock_offset; /* its clock less this machine's, seconds, as of its last answer */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "agent_conf_internal.h"
+#include "checkpoint.h"
 #include "formats.h"
 #include "keygen.h"
 #include "tool.h"
@@ -108,6 +109,17 @@ static void take_urls(const struct conf_place *p, const struct conf_value *v, si
 			conf_expected(p, &v[i], "https://host:port");
 	s->urls = copy_list(v, count);
 	s->url_count = s->urls ? count : 0;
+}
+
+static void take_ledger_key(const struct conf_place *p, const struct conf_value *v, size_t count)
+{
+	struct agent_service *s = p->base;
+
+	(void)count;
+	s->has_ledger_key =
+		checkpoint_vkey_read(v->text, strlen(v->text), NULL, s->ledger_key) == ERR_OK;
+	if (!s->has_ledger_key)
+		conf_expected(p, v, "a verifier key, as dcsign ledger verify prints it");
 }
 
 static void take_scheme(const struct conf_place *p, const struct conf_value *v, size_t count)
@@ -240,6 +252,7 @@ const struct conf_option agent_conf_service[] = {
 		.take = take_path,
 		AT(agent_service, private_key),
 		.required = true},
+	{.name = "ledger_key", .take = take_ledger_key},
 	{.name = NULL},
 };
 

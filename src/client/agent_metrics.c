@@ -49,6 +49,21 @@ static int64_t reload_pending(const struct agent_item *i)
 	return reload_is_due(i->folder);
 }
 
+static int64_t ledger_alarm(const struct agent_item *i)
+{
+	return i->witness.alarm_since != 0;
+}
+
+static int64_t ledger_checked(const struct agent_item *i)
+{
+	return i->witness.checked_at;
+}
+
+static int64_t ledger_size(const struct agent_item *i)
+{
+	return (int64_t)i->witness.size;
+}
+
 static const struct family {
 	const char *name, *type, *help;
 	int64_t (*value)(const struct agent_item *i);
@@ -70,6 +85,15 @@ static const struct family {
 		in_a_row},
 	{"dcsign_agent_reload_pending", "gauge",
 		"1 while the server has not been told of the newest credential.", reload_pending},
+	{"dcsign_agent_ledger_alarm", "gauge",
+		"1 when the service's ledger was rewritten, forked or put back, until .ledger is "
+		"removed.",
+		ledger_alarm},
+	{"dcsign_agent_ledger_checked_seconds", "gauge",
+		"When the ledger last proved that it goes on, seconds since the epoch; 0: never.",
+		ledger_checked},
+	{"dcsign_agent_ledger_size_records", "gauge",
+		"The most records that a signed head of the ledger covered.", ledger_size},
 };
 
 static void put_all(

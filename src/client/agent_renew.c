@@ -10,6 +10,7 @@
 
 #define PENDING_SECONDS (12 * 3600) /* shorter than the service keeps an Idempotency-Key: 24 h */
 #define CLOCK_TOLERANCE 30
+#define HURRY		60 /* seconds that are left: servers first, questions later */
 
 /* Still the same renewal? Not for another configuration, and not when what it would bring is half
  * spent. */
@@ -93,6 +94,13 @@ static enum err put(const struct agent_item *item, const struct agent_pending *p
 	return e;
 }
 
+static void witness(struct agent_item *item, const struct witness_before *before,
+	const struct issued *got, const char *url)
+{
+	witness_renewal(&item->witness, item->folder, item->c, before,
+		json_object_get(got->root, "ledger"), url);
+}
+
 static int take(struct agent_item *item, const struct agent_pending *p,
 	const struct service_answer *answer, struct install *in, const char *url,
 	struct refusal *why)
@@ -104,6 +112,8 @@ static int take(struct agent_item *item, const struct agent_pending *p,
 		.spki = p->spki.octets,
 		.spki_len = p->spki.len};
 	int64_t now = time(NULL);
+	bool hurry = !item->in.verifies || item->in.expiry - now < HURRY;
+	struct witness_before before;
 	struct issued got;
 	enum err e = issued_read(&got, answer->body.octets, answer->body.len, &asked, now, why);
 	bool believed;
@@ -111,8 +121,13 @@ static int take(struct agent_item *item, const struct agent_pending *p,
 	if (!e)
 		e = chain_verifies(c, &got, now, why);
 	believed = !e;
+	witness_before(&before, item->folder, item->in.expiry);
+	if (!e && !hurry)
+		witness(item, &before, &got, url);
 	if (!e)
 		e = put(item, p, &got, in, url, why);
+	if (believed && hurry)
+		witness(item, &before, &got, url);
 	/* asked again with the same Idempotency-Key the service would say the same again */
 	if (!e || (!believed && !clock_may_be_to_blame(e, c->service)))
 		pending_drop(item->folder);

@@ -195,7 +195,7 @@ static bool write_all(int fd, const void *octets, size_t len)
 }
 
 /* Written beside, flushed, renamed, the folder flushed. */
-static enum err write_file(
+enum err agent_file_write(
 	int folder, const char *name, const char *next, const void *octets, size_t len)
 {
 	int fd;
@@ -225,7 +225,7 @@ enum err pending_save(const struct agent_pending *p, int folder, struct refusal 
 		text = json_dumps(o, JSON_COMPACT);
 	if (!text)
 		e = refuse(why, ERR_NOMEM, "", "the renewal can't be written down");
-	else if (write_file(folder, PENDING, PENDING_NEXT, text, strlen(text)) != ERR_OK)
+	else if (agent_file_write(folder, PENDING, PENDING_NEXT, text, strlen(text)) != ERR_OK)
 		e = system_failed(why, "can't write", PENDING);
 	if (text)
 		OPENSSL_cleanse(text, strlen(text));

@@ -4,6 +4,7 @@
  *
  *   .current/agent.json  in each set: how the set came to be and when it is to be renewed
  *   .pending             a renewal that is under way: its key, its request, its Idempotency-Key
+ *   .ledger              what the ledger has signed so far (agent_witness.h)
  *   .reload              the server has not been told of the newest set yet
  *   .lock                held by the agent that looks after this folder
  */
@@ -64,6 +65,11 @@ void installed_read(
 /* agent.json of a set; the caller frees it. */
 char *agent_note(
 	const struct agent_credential *c, const char *url, int64_t issued_at, int64_t renew_at);
+
+/* Durable when it returns ERR_OK: written as `next`, flushed, renamed to `name`. Mode 0600.
+ * ERR_SYSTEM with errno. */
+enum err agent_file_write(
+	int folder, const char *name, const char *next, const void *octets, size_t len);
 
 /* The mark that the server is still to be told. ERR_SYSTEM. */
 bool reload_is_due(int folder);

@@ -18,6 +18,8 @@ src_client_libclient_a_SOURCES = \
 	src/client/agent_conf_values.c src/client/agent_conf_check.c \
 	src/client/agent.c src/client/agent.h src/client/agent_call.c src/client/agent_renew.c \
 	src/client/agent_check.c src/client/agent_reload.c src/client/agent_metrics.c \
+	src/client/agent_witness.c src/client/agent_witness.h \
+	src/client/agent_witness_ask.c src/client/agent_witness_internal.h \
 	src/client/agent_state.c src/client/agent_state.h src/client/agent_installed.c \
 	src/client/inspect.c \
 	src/client/verdict.c
@@ -39,5 +41,5 @@ $(agent_units):
 	$(AM_V_GEN)$(MKDIR_P) src/client && $(SED) -e 's|[@]sysconfdir@|$(sysconfdir)|g' \
 		-e 's|[@]bindir@|$(bindir)|g' $(srcdir)/$@.in >$@.new && mv $@.new $@
 if SYSTEMD_UNITS
-systemdsystemunit_DATA = $(agent_units) src/client/dcsign-agent-once.timer
+systemdsystemunit_DATA += $(agent_units) src/client/dcsign-agent-once.timer
 endif

@@ -11,7 +11,7 @@ SHA-256 of its public key to DIR/released.
 
 DIR/control may hold a JSON object: "skew": seconds by which the clock of this service is ahead;
 "certificate": a number, each stands for another delegation certificate; "problem": a status, which
-every call gets, with "code"; "drop": true, and calls get no answer; "lose": true, and credentials are issued but
+every call gets, with "code"; "ledger": what is wrong with the ledger, see ledger.py; "drop": true, and calls get no answer; "lose": true, and credentials are issued but
 the answer is lost.
 """
 
@@ -29,6 +29,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
 import make_dc  # noqa: E402
+import ledger  # noqa: E402
 
 from cryptography import x509  # noqa: E402
 from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
@@ -61,6 +62,7 @@ class World:
         self.ca_key, self.ca = make_dc.make_ca(self.now)
         self.certificates = {}
         self.released = {}
+        self.ledger = ledger.Ledger(folder)
         self.lock = threading.Lock()
         self.choose(0)
         make_dc.write(folder, "ca.pem", self.ca.public_bytes(PEM))
@@ -138,8 +140,9 @@ class World:
             damage=name == "bad-signature",
         )
         der = self.cert.public_bytes(serialization.Encoding.DER)
+        id = os.urandom(16).hex()
         answer = {
-            "id": os.urandom(16).hex(),
+            "id": id,
             "key": name,
             "role": role,
             "algorithm": SCHEMES[code],
@@ -152,7 +155,7 @@ class World:
             "certificate_sha256": hashlib.sha256(der).hexdigest(),
             "chain": self.chain().decode(),
             "warnings": ["KEY-SHARED"] if name == "shared" else [],
-            "ledger": {"chain": "test/main", "index": 1, "leaf_hash": "00" * 32},
+            "ledger": self.ledger.write(id),
         }
         return json.dumps(answer).encode()
 
@@ -201,7 +204,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.note("requests", self.path, self.headers.get("If-None-Match", "-"), "")
         if self.out_of_order(control):
             return
-        if not self.path.endswith("/certificate"):
+        if self.path.startswith("/v1/ledger/"):
+            with world.lock:
+                status, body, media = world.ledger.answer(self.path, control.get("ledger"))
+            if status == 200:
+                self.answer(200, body, media)
+            else:
+                self.problem(status, "not_found" if status == 404 else "busy", "", body)
+        elif not self.path.endswith("/certificate"):
             self.problem(404, "not_found", "", "there is nothing here")
         elif self.headers.get("If-None-Match") == etag:
             self.send_response(304)
