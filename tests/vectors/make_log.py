@@ -84,4 +84,5 @@ def main():
         print("note = %s\n" % signed.encode().hex())
 
 
-main()
+if __name__ == "__main__":
+    main()
