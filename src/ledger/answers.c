@@ -46,21 +46,35 @@ static enum err answer_holds(struct asked *q)
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
+static void head_of_chain(struct msg_read_answer *a, const struct store_chain *c)
+{
+	struct msg_head_of_chain *h = &a->head[a->count++];
+
+	strcpy(h->chain, c->chain);
+	h->size = c->tree.size;
+	h->last_time = c->last_time;
+	memcpy(h->root, c->root, SHA256_SIZE);
+}
+
+/* Of a store that nodes share, the chains of all of them. */
 static enum err answer_heads(struct asked *q)
 {
+	const struct store_engine *engine = q->l->store->engine;
 	struct msg_read_answer *a = q->a;
+	const size_t most = sizeof(a->head) / sizeof(a->head[0]);
+	struct store_chain shared = {.chain = ""};
+	enum err e = ERR_OK;
 
-	a->octets = q->l->store->engine->octets(q->l->store);
-	for (const struct chain *c = q->l->chains;
-		c && a->count < sizeof(a->head) / sizeof(a->head[0]); c = c->next) {
-		struct msg_head_of_chain *h = &a->head[a->count++];
-
-		strcpy(h->chain, c->stored.chain);
-		h->size = c->stored.tree.size;
-		h->last_time = c->stored.last_time;
-		memcpy(h->root, c->stored.root, SHA256_SIZE);
+	a->octets = engine->octets(q->l->store);
+	while (engine->claim && !e && a->count < most) {
+		e = engine->chain_after(q->l->store, shared.chain, &shared);
+		if (!e)
+			head_of_chain(a, &shared);
 	}
-	return ERR_OK;
+	for (const struct chain *c = q->l->chains; !engine->claim && c && a->count < most;
+		c = c->next)
+		head_of_chain(a, &c->stored);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
 /* ---- credentials ---- */
@@ -144,15 +158,6 @@ static enum err answer_credential(struct asked *q)
 
 /* ---- heads and proofs ---- */
 
-static struct chain *chain_named(struct ledger *l, const char *name)
-{
-	struct chain *c = l->chains;
-
-	while (c && strcmp(c->stored.chain, name) != 0)
-		c = c->next;
-	return c;
-}
-
 /* The kept head of a chain. ERR_LEDGER_UNAVAILABLE: there is none. */
 static enum err note_add(struct asked *q, const struct chain *c)
 {
@@ -179,26 +184,46 @@ static enum err head_add(struct asked *q, struct chain *c)
 
 static enum err answer_note(struct asked *q)
 {
-	const struct chain *c = chain_named(q->l, q->m->chain);
+	const struct chain *c = ledger_find(q->l, q->m->chain);
 
 	if (!c)
 		return ERR_NOT_FOUND;
 	return c->note.len == 0 ? ERR_OK : note_add(q, c);
 }
 
+/* The key of another node stands in the CHECKPOINT record of the note. */
+static enum err key_of_other(struct asked *q, const struct chain *c, struct buf *vkey)
+{
+	struct buf json = BUF_INIT(RECORD_MAX), text = BUF_INIT(RECORD_MAX);
+	struct store *s = q->l->store;
+	uint8_t leaf[SHA256_SIZE];
+	struct record r;
+	enum err e = s->engine->record_get(s, c->stored.chain, (int64_t)q->a->to, &json, leaf);
+
+	if (!e)
+		e = record_parse(&r, &text, (const char *)json.octets, json.len);
+	if (!e)
+		buf_put(vkey, r.public_key.at, r.public_key.len);
+	buf_free(&json);
+	buf_free(&text);
+	return e == ERR_NOT_FOUND ? ERR_FORMAT : e;
+}
+
 static enum err answer_checkpoint(struct asked *q)
 {
-	struct chain *c = chain_named(q->l, q->m->chain);
+	struct chain *c = ledger_find(q->l, q->m->chain);
 	struct buf vkey = BUF_INIT(sizeof(q->a->verifier_key) - 1);
 	char origin[CHECKPOINT_ORIGIN_SIZE];
 	enum err e = c ? head_add(q, c) : ERR_NOT_FOUND;
 
-	if (!e) {
+	if (!e && c == &q->l->other) {
+		e = key_of_other(q, c, &vkey);
+	} else if (!e) {
 		signer_origin(&q->l->signer, c->stored.chain, origin);
 		checkpoint_vkey_write(&vkey, origin, q->l->signer.public_key);
-		if (!vkey.err)
-			memcpy(q->a->verifier_key, vkey.octets, vkey.len);
 	}
+	if (!e && !vkey.err)
+		memcpy(q->a->verifier_key, vkey.octets, vkey.len);
 	buf_free(&vkey);
 	return e;
 }
@@ -215,7 +240,7 @@ static enum err answer_proof(struct asked *q)
 	struct merkle_proof proof;
 	struct store *s = q->l->store;
 	enum err e = s->engine->credential_get(s, q->m->id, &c);
-	struct chain *chain = e ? NULL : chain_named(q->l, c.chain);
+	struct chain *chain = e ? NULL : ledger_find(q->l, c.chain);
 	struct tree t = {.store = s, .chain = c.chain};
 
 	if (!e)
@@ -233,7 +258,7 @@ static enum err answer_proof(struct asked *q)
 
 static enum err answer_consistency(struct asked *q)
 {
-	struct chain *c = chain_named(q->l, q->m->chain);
+	struct chain *c = ledger_find(q->l, q->m->chain);
 	struct tree t = {.store = q->l->store, .chain = q->m->chain};
 	struct merkle_proof proof;
 	enum err e = c ? ERR_OK : ERR_NOT_FOUND;
@@ -284,7 +309,7 @@ static enum err stream_row(
 static enum err answer_records(struct asked *q)
 {
 	struct stream s = {.q = q, .skip = q->m->offset};
-	const struct chain *c = chain_named(q->l, q->m->chain);
+	const struct chain *c = ledger_find(q->l, q->m->chain);
 
 	q->a->next = q->m->from;
 	if (!c || q->m->from > c->stored.tree.size || q->m->offset > RECORD_MAX)
@@ -331,9 +356,13 @@ enum err answer_read(struct ledger *l, const struct msg_read *m, int64_t now, in
 
 	memset(a, 0, sizeof(*a));
 	if (!e)
-		e = kinds[m->kind](&q);
+		e = l->lost ? ERR_CLOSED : kinds[m->kind](&q);
 	if (text->err == ERR_NO_ROOM) /* of one message, not of the disk */
 		e = ERR_LEDGER_UNAVAILABLE;
+	if (e == ERR_CLOSED) {
+		ledger_lose(l, ms);
+		e = ERR_LEDGER_UNAVAILABLE;
+	}
 	if (e == ERR_NOT_FOUND || e == ERR_LEDGER_UNAVAILABLE) {
 		memset(a, 0, sizeof(*a));
 		a->err = e;

@@ -1,3 +1,4 @@
+#include "foresee.h"
 #include "take.h"
 
 #include <string.h>
@@ -60,10 +61,54 @@ static enum err forget(const struct group *g, const struct commit_item *items, s
 	return g->l->store->engine->purge(g->l->store, now, now - IDEMPOTENCY_TERM);
 }
 
+/* A hold of another node, or its end, into the chains of this one, with the time that it has there:
+ * what follows it is subject to it. */
+static enum err hold_copy(struct group *g, const struct buf *json, struct buf *text)
+{
+	struct record r;
+	enum err e = record_parse(&r, text, (const char *)json->octets, json->len);
+
+	for (struct chain *c = g->l->chains; c && !e; c = c->next) {
+		struct commit_item it = {.own = true, .chain = c};
+		struct record copy = r;
+
+		if (ledger_own(g->l, c))
+			e = take_append(g, &it, &copy);
+	}
+	return e;
+}
+
+static enum err holds_follow(struct group *g)
+{
+	const struct store_engine *engine = g->l->store->engine;
+	const struct config *c = g->l->generation[0];
+	struct buf json = BUF_INIT(RECORD_MAX), text = BUF_INIT(RECORD_MAX);
+	enum err e = ERR_OK;
+
+	if (!engine->hold_news || !c)
+		return ERR_OK;
+	for (size_t i = 0; i < c->token_count && !e; i++)
+		e = ledger_chain(g->l, c->token[i].name) ? ERR_OK : ERR_NOMEM;
+	while (!e) {
+		buf_reset(&json);
+		buf_reset(&text);
+		e = engine->hold_news(g->l->store, &json);
+		if (!e)
+			e = hold_copy(g, &json, &text);
+	}
+	buf_free(&json);
+	buf_free(&text);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
 static enum err judge(struct group *g, struct commit_item *items, size_t count)
 {
-	enum err e = forget(g, items, count);
+	enum err e = foresee(g->l, items, count);
 
+	if (!e)
+		e = forget(g, items, count);
+	if (!e)
+		e = holds_follow(g);
 	if (!e)
 		e = flood_write(g, g->l->stopping);
 	for (size_t i = 0; i < count && !e; i++) {
@@ -82,6 +127,9 @@ static enum err judge(struct group *g, struct commit_item *items, size_t count)
 static void settle(struct group *g, bool committed)
 {
 	for (struct chain *c = g->l->chains; c; c = c->next) {
+		c->unsure = c->touched && g->l->unsure;
+		if (c->unsure)
+			c->maybe = c->stored;
 		if (c->touched && !committed)
 			c->stored = c->saved;
 		c->touched = false;
@@ -96,8 +144,10 @@ static enum err transaction(struct group *g, struct commit_item *items, size_t c
 
 	if (!e)
 		e = judge(g, items, count);
-	if (!e)
+	if (!e) {
 		e = s->engine->commit(s);
+		g->l->unsure = e == ERR_CLOSED;
+	}
 	if (e)
 		refuse(&g->l->why, e, "ledger", "%s", s->engine->text(s));
 	settle(g, !e);
@@ -124,6 +174,9 @@ enum err commit_group(
 {
 	struct group g = {.l = l, .now = now, .ms = ms};
 
+	if (l->lost)
+		return ERR_CLOSED;
+	l->unsure = false;
 	refill(&g);
 	g.full = !l->reserve;
 
@@ -136,6 +189,8 @@ enum err commit_group(
 		g.full = true;
 		e = transaction(&g, items, count);
 	}
+	if (e == ERR_CLOSED)
+		ledger_lose(l, ms);
 	if (e != ERR_NO_ROOM)
 		return e;
 	for (size_t i = 0; i < count; i++) {

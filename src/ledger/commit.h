@@ -17,7 +17,9 @@ struct chain {
 	struct store_chain stored;
 	struct store_chain saved; /* as it was before the transaction under way */
 	bool touched;		  /* by the transaction under way */
-	bool served;		  /* it had a writer in this life */
+	bool unsure;		  /* it may be `maybe`: the store was lost while it committed */
+	struct store_chain maybe;
+	bool served; /* it had a writer in this life */
 	char token[NAME_SIZE];
 	struct buf note;      /* the newest signed head; empty: none */
 	uint64_t signed_size; /* the records that it covers, and its own CHECKPOINT record */
@@ -38,6 +40,11 @@ struct ledger {
 	int courier;	      /* -1: none */
 	struct buf json, config;
 	bool stopping;
+	/* the store is lost (ERR_CLOSED of store.h) */
+	bool lost, behind; /* behind: it came back without records that were durable */
+	bool unsure;	   /* whether the last transaction is durable */
+	int64_t retry_ms, pause_ms;
+	struct chain other; /* of another node, as it was read last */
 	struct refusal why; /* of the last failure */
 };
 
@@ -70,6 +77,20 @@ enum err ledger_serve(struct ledger *l, const char *token, int64_t now, struct c
 /* The chain node/token, an empty one if there is none yet; NULL: no memory. */
 struct chain *ledger_chain(struct ledger *l, const char *token);
 
+/*
+ * After commit_group or a read gave ERR_CLOSED, when retry_ms has come: one attempt to get the
+ * store back. The tail of each chain must be the one known here, before or after the transaction
+ * that was under way; else the store was put back to an older state, and the ledger stays lost.
+ * ERR_OK: *durable says which of the two it is. ERR_CLOSED: not yet.
+ */
+enum err ledger_resume(struct ledger *l, int64_t ms, bool *durable);
+/* Notes that a read gave ERR_CLOSED. */
+void ledger_lose(struct ledger *l, int64_t ms);
+
+/* A chain by its name, also one of another node, which is read now; NULL: there is none or the
+ * store does not say. */
+struct chain *ledger_find(struct ledger *l, const char *name);
+
 /* Whether it is a chain of this node, not of another one that shares the database. */
 bool ledger_own(const struct ledger *l, const struct chain *c);
 
@@ -77,8 +98,9 @@ bool ledger_own(const struct ledger *l, const struct chain *c);
 bool commit_takes(const struct record *r);
 /*
  * Judges and appends the items in order, in one transaction. ERR_OK: each answer holds; when the
- * disk is full that is ERR_LEDGER_UNAVAILABLE, and nothing of the item was written. Any other
- * error: nothing is known, the process must end (store.h).
+ * disk is full that is ERR_LEDGER_UNAVAILABLE, and nothing of the item was written. ERR_CLOSED: the
+ * store is lost; if l->unsure is set by this call, the answers hold when ledger_resume says that it
+ * is durable, else nothing was written. Any other error: nothing is known, the process must end.
  */
 enum err commit_group(
 	struct ledger *l, struct commit_item *items, size_t count, int64_t now, int64_t ms);

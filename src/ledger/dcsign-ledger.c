@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "init.h"
 #include "options.h"
 #include "prove.h"
 #include "report.h"
@@ -166,8 +167,9 @@ static const char usage[] =
 	"                            [--client NAME] [--id ID] [--from TIME] [--to TIME] [--csv]\n"
 	"       dcsign ledger report --html FILE [--ledger URL] [--at TIME] [--checkpoint FILE]\n"
 	"                            [--verifier-key KEY] [--progress]\n"
-	"URL is sqlite:/path or a path, of a stopped ledger or a copy; $DCSIGN_LEDGER if not "
-	"given.\n"
+	"       dcsign ledger init   [--ledger URL] [--writer ROLE] [--reader ROLE]\n"
+	"URL is sqlite:/path or a path, of a stopped ledger or a copy, or postgresql://...;\n"
+	"$DCSIGN_LEDGER if not given.\n"
 	"TIME is 2027-01-15T08:00:00Z; from is included, to is not.\n";
 
 static int misused(const char *what, const char *which)
@@ -239,12 +241,15 @@ int main(int argc, char **argv)
 	const struct command *c = command_named(argc > 1 ? argv[1] : NULL);
 	const char *what, *which;
 
+	if (argc > 1 && strcmp(argv[1], "init") == 0)
+		return init_main(argc, argv);
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		fputs(usage, stdout);
 		return EXIT_GOOD;
 	}
 	if (!c)
-		return misused("give a command: verify, list, live, prove, export or report", "");
+		return misused(
+			"give a command: verify, list, live, prove, export, report or init", "");
 	switch (options_read(&o, argc, argv, c->takes, &what, &which)) {
 	case OPTIONS_HELP:
 		fputs(usage, stdout);

@@ -19,6 +19,8 @@
 #define FD_SIGNAL      1
 #define FD_PEERS       2
 #define FLOOD_WAIT_MAX 60000
+#define DRAIN_TRIES    10 /* to get a lost store back before the end */
+#define DRAIN_PAUSE_MS 100
 
 int64_t server_wall(void)
 {
@@ -57,23 +59,67 @@ static void group_commit(struct server *s)
 {
 	int lost[GATHER_ITEMS];
 	size_t lost_count;
-	bool reserve = s->ledger.reserve;
+	bool reserve = s->ledger.reserve, was_lost = s->ledger.lost;
 	enum err e = gather_commit(
 		&s->gather, &s->ledger, server_wall(), server_ms(), SEND_MS, lost, &lost_count);
 
-	if (e)
+	if (e == ERR_CLOSED && !was_lost && s->ledger.unsure) {
+		struct gather empty = s->held;
+
+		s->held = s->gather;
+		s->gather = empty;
+	} else if (e == ERR_CLOSED) {
+		gather_unavailable(&s->gather, SEND_MS, lost, &lost_count);
+	} else if (e) {
 		server_store_failed(s, e);
+	}
 	peers_lost(s, lost, lost_count);
+	if (s->ledger.lost)
+		return;
 	if (reserve && !s->ledger.reserve)
 		LOG(LOG_LEVEL_ERROR, "the disk of the ledger is full: no credentials are issued");
 	if (!reserve && s->ledger.reserve)
 		LOG(LOG_LEVEL_INFO, "the ledger has room again");
 	e = heads_take(&s->ledger, false, server_wall(), server_ms());
-	if (e)
+	if (e && e != ERR_CLOSED)
 		server_store_failed(s, e);
 	e = s->ledger.store->engine->tidy(s->ledger.store);
 	if (e)
 		server_store_failed(s, e);
+}
+
+/* What was under way when the store was lost. */
+static void held_settle(struct server *s, bool durable)
+{
+	int lost[GATHER_ITEMS];
+	size_t count;
+	enum err e = ERR_OK;
+
+	if (durable)
+		gather_answer(&s->held, SEND_MS, lost, &count);
+	else
+		gather_unavailable(&s->held, SEND_MS, lost, &count);
+	peers_lost(s, lost, count);
+	if (!s->held.message_count)
+		return;
+	e = gather_commit(&s->held, &s->ledger, server_wall(), server_ms(), SEND_MS, lost, &count);
+	if (e && e != ERR_CLOSED)
+		server_store_failed(s, e);
+	peers_lost(s, lost, count);
+}
+
+static void store_resume(struct server *s)
+{
+	bool durable;
+	enum err e;
+
+	if (!s->ledger.lost || server_ms() < s->ledger.retry_ms)
+		return;
+	e = ledger_resume(&s->ledger, server_ms(), &durable);
+	if (e && e != ERR_CLOSED)
+		server_store_failed(s, e);
+	if (!e)
+		held_settle(s, durable);
 }
 
 /* ---- the loop ---- */
@@ -95,6 +141,11 @@ static int64_t work_wait(const struct server *s)
 	int64_t flood = flood_wait(&s->ledger.flood, server_ms());
 	int64_t head = heads_wait(&s->ledger, server_ms());
 
+	if (s->ledger.lost) {
+		int64_t left = s->ledger.retry_ms - server_ms();
+
+		return left > 0 ? left : 0;
+	}
 	return flood < 0 || (head >= 0 && head < flood) ? head : flood;
 }
 
@@ -113,6 +164,7 @@ static void serve(struct server *s)
 			s->stopping = true;
 		if (p[FD_CONTROL].revents)
 			parent_read(s);
+		store_resume(s);
 		peers_read(s);
 		if (s->gather.count || work_wait(s) == 0)
 			group_commit(s);
@@ -123,11 +175,18 @@ static int drain(struct server *s)
 {
 	bool more = true;
 
-	while (more) {
+	for (int n = 0; s->ledger.lost && n < DRAIN_TRIES; n++) {
+		poll(NULL, 0, DRAIN_PAUSE_MS);
+		store_resume(s);
+	}
+	while (more && !s->ledger.lost) {
 		peers_read(s);
 		more = s->gather.count > 0;
 		group_commit(s);
 	}
+	if (s->ledger.lost)
+		server_die(EXIT_ABSENT, "the ledger was not stopped in order",
+			"the database is lost; the next start closes what is open");
 
 	enum err e = ledger_stop(&s->ledger, server_wall(), server_ms());
 	if (e)
@@ -135,6 +194,7 @@ static int drain(struct server *s)
 	LOG(LOG_LEVEL_INFO, "the ledger is stopped");
 	peers_close(s);
 	gather_free(&s->gather);
+	gather_free(&s->held);
 	config_unref(s->config);
 	child_secrets_close(&s->secrets);
 	return EXIT_DRAINED;
@@ -176,7 +236,7 @@ static int start(struct server *s, uint64_t serial, bool check)
 		child_answer_config(serial, &why);
 		return e ? EXIT_CONFIGURATION : EXIT_DRAINED;
 	}
-	if (!signals_open(s) || gather_init(&s->gather))
+	if (!signals_open(s) || gather_init(&s->gather) || gather_init(&s->held))
 		server_die(EXIT_BROKEN, "the process can't be set up", strerror(errno));
 	e = ledger_open(&s->ledger, s->config->ledger, s->config->node, server_wall(), &why);
 	if (!e)

@@ -114,14 +114,12 @@ static void answer_write(struct buf *out, const struct gathered *m, struct commi
 	} while (out->len > MSG_MAX && lighten(items + m->first, m->count));
 }
 
-enum err gather_commit(struct gather *g, struct ledger *l, int64_t now, int64_t ms, int timeout_ms,
-	int *lost, size_t *lost_count)
+void gather_answer(struct gather *g, int timeout_ms, int *lost, size_t *lost_count)
 {
 	struct buf out = BUF_INIT(MSG_ITEMS * MSG_MAX);
-	enum err e = commit_group(l, g->items, g->count, now, ms);
 
 	*lost_count = 0;
-	for (size_t i = 0; i < g->message_count && !e; i++) {
+	for (size_t i = 0; i < g->message_count; i++) {
 		const struct gathered *m = &g->messages[i];
 
 		answer_write(&out, m, g->items);
@@ -130,5 +128,72 @@ enum err gather_commit(struct gather *g, struct ledger *l, int64_t now, int64_t 
 	}
 	buf_free(&out);
 	gather_empty(g);
+}
+
+/* Whether a signature may exist that nothing but this message tells of. */
+static bool tells(const struct gather *g, const struct gathered *m)
+{
+	bool any = false;
+
+	for (size_t i = m->first; i < m->first + m->count; i++) {
+		enum record_type type = g->items[i].record.type;
+
+		any = any || type == RECORD_ISSUED || type == RECORD_LATE ||
+		      type == RECORD_UNKNOWN || type == RECORD_FAILED ||
+		      (type == RECORD_KEY_PROVED || type == RECORD_KEY_REFUSED);
+	}
+	return any;
+}
+
+static void unavailable(struct gather *g, const struct gathered *m)
+{
+	for (size_t i = m->first; i < m->first + m->count; i++) {
+		struct commit_item *it = &g->items[i];
+
+		memset(&it->answer, 0, sizeof(it->answer));
+		buf_free(&it->replay);
+		refuse(&it->answer.refusal, ERR_LEDGER_UNAVAILABLE, "",
+			"the ledger's database is lost: try again");
+		it->answer.refusal.retry_after = 1;
+	}
+}
+
+void gather_unavailable(struct gather *g, int timeout_ms, int *lost, size_t *lost_count)
+{
+	struct buf out = BUF_INIT(MSG_ITEMS * MSG_MAX);
+	size_t items = 0, messages = 0;
+
+	*lost_count = 0;
+	for (size_t i = 0; i < g->message_count; i++) {
+		struct gathered m = g->messages[i];
+
+		if (tells(g, &m)) {
+			memmove(&g->items[items], &g->items[m.first], m.count * sizeof(*g->items));
+			m.first = items;
+			items += m.count;
+			g->messages[messages++] = m;
+			continue;
+		}
+		unavailable(g, &m);
+		answer_write(&out, &m, g->items);
+		if (channel_send(m.fd, &out, NULL, 0, timeout_ms))
+			lost[(*lost_count)++] = m.fd;
+		free(m.octets);
+	}
+	g->count = items;
+	g->message_count = messages;
+	buf_free(&out);
+}
+
+enum err gather_commit(struct gather *g, struct ledger *l, int64_t now, int64_t ms, int timeout_ms,
+	int *lost, size_t *lost_count)
+{
+	enum err e = commit_group(l, g->items, g->count, now, ms);
+
+	*lost_count = 0;
+	if (!e)
+		gather_answer(g, timeout_ms, lost, lost_count);
+	else if (e != ERR_CLOSED)
+		gather_empty(g);
 	return e;
 }

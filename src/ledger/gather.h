@@ -31,9 +31,14 @@ bool gather_full(const struct gather *g);
  * record that a writer must not send. */
 enum err gather_add(
 	struct gather *g, int fd, struct chain *chain, const uint8_t *octets, size_t len);
+/* The store is lost: answers that nothing was written, but keeps what tells the outcome of a
+ * signature until it can be written. *lost as of gather_commit. */
+void gather_unavailable(struct gather *g, int timeout_ms, int *lost, size_t *lost_count);
+/* Answers as the items say, and empties it. */
+void gather_answer(struct gather *g, int timeout_ms, int *lost, size_t *lost_count);
 /* Commits everything and answers; then it is empty. An answer that can't be sent within
  * timeout_ms closes nothing here: *lost (fds, at most GATHER_ITEMS, *lost_count) names the channel.
- * Errors as of commit_group. */
+ * Errors as of commit_group; with ERR_CLOSED nothing is answered and everything is kept. */
 enum err gather_commit(struct gather *g, struct ledger *l, int64_t now, int64_t ms, int timeout_ms,
 	int *lost, size_t *lost_count);
 

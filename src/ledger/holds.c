@@ -111,14 +111,22 @@ enum err hold_take(struct ledger *l, enum record_type type, const struct msg_hol
 
 	memset(a, 0, sizeof(*a));
 
-	enum err e = judge(l, type, m, &a->refusal);
+	enum err e = l->lost ? ERR_CLOSED : judge(l, type, m, &a->refusal);
 
-	if (e || a->refusal.err)
+	if (!e && a->refusal.err)
+		return ERR_OK;
+	if (!e)
+		e = l->store->engine->live_latest(
+			l->store, m->key, m->client, true, now, &a->live, &a->latest_expiry);
+	if (!e) {
+		record_of(&r, type, m, a, now);
+		e = write_all(l, &r, now, ms, &a->refusal);
+	}
+	if (e != ERR_CLOSED)
 		return e;
-	e = l->store->engine->live_latest(
-		l->store, m->key, m->client, true, now, &a->live, &a->latest_expiry);
-	if (e)
-		return e;
-	record_of(&r, type, m, a, now);
-	return write_all(l, &r, now, ms, &a->refusal);
+	ledger_lose(l, ms);
+	refuse(&a->refusal, ERR_LEDGER_UNAVAILABLE, "",
+		"the database is lost: it may be in force, repeat the request");
+	a->refusal.retry_after = 1;
+	return ERR_OK;
 }

@@ -23,12 +23,22 @@ static struct chain *chain_add(struct ledger *l, const struct store_chain *store
 	return c;
 }
 
+static bool name_own(const struct ledger *l, const char *chain)
+{
+	size_t len = strlen(l->node);
+
+	return strncmp(chain, l->node, len) == 0 && chain[len] == '/';
+}
+
 static enum err chains_load(struct ledger *l, struct refusal *why)
 {
 	struct store_chain c = {.chain = ""};
 	enum err e;
 
 	while (!(e = l->store->engine->chain_after(l->store, c.chain, &c))) {
+		/* those of other nodes grow while we look */
+		if (l->store->engine->claim && !name_own(l, c.chain))
+			continue;
 		e = tail_check(l->store, &c, why);
 		if (!e && !chain_add(l, &c))
 			e = ERR_NOMEM;
@@ -114,12 +124,15 @@ enum err ledger_open(
 	if (e)
 		return e;
 	why->err = ERR_OK;
-	e = chains_load(l, why);
+	if (engine->claim)
+		e = engine->claim(l->store, node, why);
+	if (!e)
+		e = chains_load(l, why);
 	l->reserve = !e && engine->reserve_fill(l->store);
 	for (struct chain *c = l->chains; c && !e; c = c->next)
 		e = close_open(l, c, now);
 	if (e && !why->err)
-		refuse(why, e, "ledger", "%s: %s", where,
+		refuse(why, e, "ledger", "%s: %s", engine->claim ? "the database" : where,
 			l->why.err ? l->why.detail : engine->text(l->store));
 	if (e)
 		ledger_abandon(l);
@@ -137,6 +150,7 @@ void ledger_abandon(struct ledger *l)
 		buf_free(&c->note);
 		free(c);
 	}
+	buf_free(&l->other.note);
 	for (int i = 0; i < GENERATIONS; i++)
 		config_unref(l->generation[i]);
 	buf_free(&l->json);
@@ -196,9 +210,26 @@ void ledger_generation(struct ledger *l, struct config *c)
 
 bool ledger_own(const struct ledger *l, const struct chain *c)
 {
-	size_t len = strlen(l->node);
+	return name_own(l, c->stored.chain);
+}
 
-	return strncmp(c->stored.chain, l->node, len) == 0 && c->stored.chain[len] == '/';
+struct chain *ledger_find(struct ledger *l, const char *name)
+{
+	const struct store_engine *engine = l->store->engine;
+	struct chain *c = l->chains;
+
+	while (c && strcmp(c->stored.chain, name) != 0)
+		c = c->next;
+	if (c || !engine->claim || name_own(l, name))
+		return c;
+	c = &l->other;
+	buf_reset(&c->note);
+	c->note.max = CHECKPOINT_MAX;
+	if (engine->chain_get(l->store, name, &c->stored))
+		return NULL;
+	if (engine->checkpoint_get(l->store, name, &c->note))
+		buf_reset(&c->note);
+	return c;
 }
 
 struct chain *ledger_chain(struct ledger *l, const char *token)

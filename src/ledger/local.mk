@@ -16,6 +16,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/courier.c src/ledger/courier.h \
 	src/ledger/heads.c src/ledger/heads.h \
 	src/ledger/take.c src/ledger/take.h \
+	src/ledger/foresee.c src/ledger/foresee.h src/ledger/resume.c \
 	src/ledger/commit.c src/ledger/commit.h src/ledger/ledger.c \
 	src/ledger/gather.c src/ledger/gather.h \
 	src/ledger/answers.c src/ledger/answers.h \
@@ -45,6 +46,7 @@ src_ledger_dcsignd_ledger_LDADD = $(LEDGER_LIBS)
 src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c \
 	src/ledger/options.c src/ledger/options.h \
 	src/ledger/fingerprint.c src/ledger/fingerprint.h \
+	src/ledger/init.c src/ledger/init.h \
 	src/ledger/say.c src/ledger/say.h
 src_ledger_dcsign_ledger_LDADD = $(LEDGER_LIBS)
 

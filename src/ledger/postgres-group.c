@@ -311,7 +311,7 @@ static enum err question_send(struct postgres *s, struct question *q)
 		e = part_queue(s, PG_LIVE_SHARED, &q->shared, &q->shared_at);
 	q->expired_at = q->now ? (int)s->queued : -1;
 	if (!e && q->now)
-		e = pg_queue(s, PG_EXPIRED, "ii", q->now, (int64_t)PG_EXPIRED + 1);
+		e = pg_queue(s, PG_EXPIRED, "ii", q->now, (int64_t)EXPIRED_KEPT + 1);
 	if (!e)
 		e = pg_sync(s);
 	return e ? e : state_take(s);
@@ -408,7 +408,7 @@ static enum err expired_keep(struct postgres *s, const PGresult *r, int64_t now)
 {
 	int count = PQntuples(r);
 
-	if (count > PG_EXPIRED) /* too many: live_count asks */
+	if (count > EXPIRED_KEPT) /* too many: live_count asks */
 		return ERR_OK;
 	for (int i = 0; i < count; i++) {
 		struct pg_expired *x = &s->expired[i];
@@ -428,12 +428,12 @@ static enum err held_keep(struct postgres *s)
 {
 	PGresult *r;
 
-	if (s->held_known || s->held_count > PG_HELD)
+	if (s->held_known || s->held_count > HELD_KEPT)
 		return ERR_OK;
 
 	enum err e = pg_ask(s, &r, PG_HOLD_ALL, "");
 
-	for (int i = 0; !e && i < PQntuples(r) && i < PG_HELD; i++) {
+	for (int i = 0; !e && i < PQntuples(r) && i < HELD_KEPT; i++) {
 		struct msg_held *h = &s->held[i];
 
 		if (!pg_text_of(r, i, 0, h->key, sizeof(h->key)) ||

@@ -152,11 +152,11 @@ enum pg_statement {
 		PG_STATEMENT_COUNT
 };
 
-#define PG_RESULTS 64 /* statements between two pg_sync */
-#define PG_COLUMNS 10 /* parameters of one statement */
-#define PG_BUCKETS 4096
-#define PG_EXPIRED 256 /* attempts past their end and not purged yet that are kept in memory */
-#define PG_HELD	   64
+#define PG_RESULTS   64 /* statements between two pg_sync */
+#define PG_COLUMNS   10 /* parameters of one statement */
+#define PG_BUCKETS   4096
+#define EXPIRED_KEPT 256 /* attempts past their end and not purged yet that are kept in memory */
+#define HELD_KEPT    64
 
 /* Values for one array parameter, in the binary form of an array of one dimension. */
 struct pg_array {
@@ -220,14 +220,14 @@ struct postgres {
 	int64_t number;		   /* of the last credential */
 	int64_t events;		   /* of the last hold_events */
 	int64_t seen, seen_before; /* hold_events that were told here */
-	uint64_t held_count;	   /* holds; PG_HELD + 1: many */
+	uint64_t held_count;	   /* holds; HELD_KEPT + 1: many */
 	bool held_known;	   /* held has them all */
-	struct msg_held held[PG_HELD];
+	struct msg_held held[HELD_KEPT];
 	struct pg_row *bucket[PG_BUCKETS], *first, **last;
 	bool expired_known;
 	int64_t expired_until;
 	size_t expired_count;
-	struct pg_expired expired[PG_EXPIRED];
+	struct pg_expired expired[EXPIRED_KEPT];
 	struct pg_columns records, nodes, credentials;
 	int64_t purge_expired, purge_forgotten, purged; /* purge_expired 0: not now */
 };

@@ -54,7 +54,7 @@ static void hsm_hello(
 
 	enum err e = ledger_serve(&s->ledger, p->name, server_wall(), &p->chain);
 
-	if (e == ERR_NO_ROOM) {
+	if (e == ERR_NO_ROOM || e == ERR_CLOSED) {
 		p->chain = NULL;
 		a.err = ERR_LEDGER_UNAVAILABLE;
 	} else if (e) {

@@ -22,6 +22,7 @@ struct peer {
 struct server {
 	struct ledger ledger;
 	struct gather gather;
+	struct gather held; /* whether it is durable will be known when the store is back */
 	struct config *config;
 	struct child_secrets secrets; /* the lock is held as long as this is open */
 	struct peer peer[PEERS];

@@ -200,9 +200,13 @@ static enum err take_config(struct group *g, struct commit_item *it, struct reco
 
 static enum err take_hold(struct group *g, struct commit_item *it, struct record *r)
 {
+	struct ledger *l = g->l;
 	enum err e = take_append(g, it, r);
 
-	return e ? e : state_hold(g->l->store, r);
+	if (!e && !g->told && l->store->engine->hold_tell)
+		e = l->store->engine->hold_tell(l->store, l->json.octets, l->json.len);
+	g->told = true;
+	return e ? e : state_hold(l->store, r);
 }
 
 /* The head of all that stands before it, what this transaction has written included. The note is

@@ -9,6 +9,7 @@ struct group {
 	struct ledger *l;
 	int64_t now, ms;
 	bool full; /* the disk is full: outcomes only */
+	bool told; /* the hold of this group: the other nodes will hear of it */
 };
 
 /* Errors as of commit_group. */

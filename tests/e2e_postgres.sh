@@ -1,0 +1,157 @@
+#!/bin/bash
+# The service on PostgreSQL: what init gives and what it withholds; issuing, idempotency, holds; the
+# server restarted with `immediate` under load; a stale replica in its place.
+. "$(dirname "$0")/lib.sh"
+. "$TOP_SRCDIR/tests/postgres.sh"
+pg_present
+e2e_begin
+load=
+
+test_end() {
+	touch "$WORK/stop"
+	[ -z "$load" ] || wait "$load" 2>/dev/null
+	pg_stop QUIT
+}
+
+pg_make "$WORK/pg" || fail "initdb: $(cat "$WORK/pg/initdb.log")"
+pg_start && pg_database || fail "no database"
+
+note "a database without a ledger, one that loses data, a password in the URL: refused"
+token_and_pki
+LEDGER=$(pg_url node)
+PORT=$(demo_port) MONITOR_PORT=$(demo_port)
+
+# refused TEXT: dcsignd must not start, and say this.
+refused() {
+	local status=0
+	config_write
+	timeout 60 env -u SOFTHSM2_CONF "$DCSIGND" -c "$WORK/etc/dcsignd.conf" </dev/null >"$WORK/log" 2>&1 || status=$?
+	[ "$status" = 78 ] || fail "dcsignd ended with $status, not 78"
+	grep -q "$1" "$WORK/log" || fail "it does not say: $1"
+}
+refused 'dcsign ledger init'
+"$DCSIGN" ledger init --ledger "$(pg_url owner)" --writer node --reader auditor || fail "ledger init"
+"$DCSIGN" ledger init --ledger "$(pg_url owner)" --writer node --reader auditor || fail "ledger init, again"
+pg_sql postgres 'ALTER ROLE node SET synchronous_commit = off'
+refused 'synchronous_commit = off'
+pg_sql postgres 'ALTER ROLE node RESET synchronous_commit'
+for setting in fsync full_page_writes; do
+	pg_sql postgres "ALTER SYSTEM SET $setting = off" && pg_sql postgres 'SELECT pg_reload_conf()' >/dev/null
+	for n in $(seq 100); do
+		[ "$(pg_sql postgres "SHOW $setting")" = off ] && break
+		sleep 0.1
+	done
+	refused "$setting = off"
+	pg_sql postgres "ALTER SYSTEM RESET $setting" && pg_sql postgres 'SELECT pg_reload_conf()' >/dev/null
+	for n in $(seq 100); do
+		[ "$(pg_sql postgres "SHOW $setting")" = on ] && break
+		sleep 0.1
+	done
+done
+"$DCSIGN" ledger list --ledger 'postgresql://node:geheim@/dcsign' >"$WORK/out/list" 2>&1 &&
+	fail "a password in a URL was taken"
+grep -q passfile= "$WORK/out/list" || fail "it does not say what to do: $(cat "$WORK/out/list")"
+! grep -q geheim "$WORK/out/list" || fail "the password is printed"
+
+note "the role of a node adds records and changes none"
+denied() {
+	pg_sql dcsign "$1" "$2" 2>"$WORK/out/sql" && fail "$2 may: $1"
+	grep -q 'permission denied' "$WORK/out/sql" || fail "$1: $(cat "$WORK/out/sql")"
+}
+for table in records nodes credentials hold_events; do
+	denied "DELETE FROM dcsign.$table" node
+	denied "TRUNCATE dcsign.$table" node
+	denied "UPDATE dcsign.$table SET $([ $table = records ] && echo idx || echo "$([ $table = nodes ] && echo level || echo number)") = 1" node
+done
+pg_sql dcsign 'DROP TABLE dcsign.records' node 2>/dev/null && fail "node may drop the records"
+denied "INSERT INTO dcsign.records VALUES ('x', 1, '{}', '')" auditor
+[ "$(pg_sql dcsign 'SELECT count(*) FROM dcsign.records' auditor)" = 0 ] || fail "an auditor can't read"
+
+note "issuing, idempotency, holds"
+service_start
+spki=$(dc_key P-256 "$WORK/out/dc")
+ask="{\"public_key\":\"$spki\",\"lifetime\":600}"
+[ "$(issue edge www "$ask")" = 201 ] || fail "$(cat "$WORK/out/body")"
+for n in 1 2; do
+	[ "$(api edge /v1/keys/www/credentials -H 'Content-Type: application/json' -H 'Idempotency-Key: one' -d "$ask")" = 201 ] ||
+		fail "$(cat "$WORK/out/body")"
+	ids[n]=$(member id)
+done
+[ "${ids[1]}" = "${ids[2]}" ] || fail "two credentials for one Idempotency-Key"
+[ "$(api edge /v1/keys/www/credentials -H 'Content-Type: application/json' -H 'Idempotency-Key: one' -d "${ask/600/700}")" = 409 ] ||
+	fail "another request under the same Idempotency-Key: $(cat "$WORK/out/body")"
+[ "$(api auditor /v1/keys/www/hold -H 'Content-Type: application/json' -d '{"reason":"drill"}')" = 200 ] || fail "$(cat "$WORK/out/body")"
+[ "$(issue edge www "$ask")" = 409 ] || fail "issued on hold"
+[ "$(issue edge www384 "$ask")" = 201 ] || fail "$(cat "$WORK/out/body")"
+[ "$(api auditor /v1/keys/www/release -H 'Content-Type: application/json' -d '{"reason":"over"}')" = 200 ] || fail "$(cat "$WORK/out/body")"
+[ "$(issue edge www "$ask")" = 201 ] || fail "$(cat "$WORK/out/body")"
+service_stop
+ledger_verify
+[ "$(records ISSUED)" = 4 ] || fail "$(records ISSUED) ISSUED"
+for command in list live; do
+	"$DCSIGN" ledger $command --ledger "$(pg_url auditor)" >"$WORK/out/$command" || fail "ledger $command"
+done
+[ "$(grep -c ' www ' "$WORK/out/live")" = 3 ] || fail "ledger live: $(cat "$WORK/out/live")"
+"$DCSIGN" ledger prove --ledger "$(pg_url auditor)" --id "${ids[1]}" >"$WORK/out/prove" || fail "ledger prove"
+/usr/bin/python3 "$TOP_SRCDIR/tests/faults/verify_ledger.py" "$WORK/out/records" >"$WORK/out/second" ||
+	fail "the second verifier: $(tail -n 5 "$WORK/out/second")"
+
+note "the server restarted with immediate, under load"
+pg_stop INT
+cp -a "$PG/data" "$PG/stale"
+pg_start || fail "the server does not start again"
+service_start
+pid=$(child ledger)
+: >"$WORK/got"
+/usr/bin/python3 "$TOP_SRCDIR/tests/postgres_load.py" "$URL" "$WORK/pki" "$WORK/stop" "$WORK/got" "$spki" &
+load=$!
+for round in 1 2 3; do
+	before=$(wc -l <"$WORK/got")
+	for n in $(seq 300); do
+		[ "$(wc -l <"$WORK/got")" -ge $((before + 20)) ] && break
+		sleep 0.1
+	done
+	[ "$(wc -l <"$WORK/got")" -ge $((before + 20)) ] || fail "no credentials in round $round"
+	pg_stop QUIT
+	[ "$round" != 2 ] || sleep 1
+	pg_start || fail "the server does not start again"
+done
+before=$(wc -l <"$WORK/got")
+for n in $(seq 300); do
+	[ "$(wc -l <"$WORK/got")" -gt "$before" ] && break
+	sleep 0.1
+done
+touch "$WORK/stop"
+wait "$load" || fail "the load"
+load=
+[ "$(wc -l <"$WORK/got")" -gt "$before" ] || fail "nothing is issued after the server came back"
+[ "$(child ledger)" = "$pid" ] || fail "the ledger process was born again"
+grep -q 'the database is back' "$WORK/log" || fail "the log does not say that the database is back"
+
+note "a stale replica in its place"
+pg_stop INT
+pg_start "$PG/stale" || fail "the replica does not start"
+for n in $(seq 200); do
+	grep -q LEDGER-BEHIND "$WORK/log" && break
+	sleep 0.1
+done
+grep -q LEDGER-BEHIND "$WORK/log" || fail "the log does not say LEDGER-BEHIND"
+stale=$(pg_sql dcsign 'SELECT count(*) FROM dcsign.records')
+for n in 1 2 3; do
+	[ "$(issue edge www "$ask")" = 503 ] || fail "issued on a stale replica: $(cat "$WORK/out/body")"
+done
+[ "$(curl -s -o /dev/null -w '%{http_code}' "$MONITOR/readyz")" = 503 ] || fail "/readyz on a stale replica"
+[ "$(pg_sql dcsign 'SELECT count(*) FROM dcsign.records')" = "$stale" ] || fail "records were added to a stale replica"
+pg_stop INT
+pg_start || fail "the server does not start again"
+for n in $(seq 300); do
+	[ "$(issue edge www "$ask")" = 201 ] && break
+	sleep 0.1
+done
+[ "$(issue edge www "$ask")" = 201 ] || fail "it does not go on with the right server: $(cat "$WORK/out/body")"
+[ "$(child ledger)" = "$pid" ] || fail "the ledger process was born again"
+service_stop
+ledger_verify
+/usr/bin/python3 "$TOP_SRCDIR/tests/faults/verify_ledger.py" "$WORK/out/records" >"$WORK/out/second" ||
+	fail "the second verifier: $(tail -n 5 "$WORK/out/second")"
+/usr/bin/python3 "$TOP_SRCDIR/tests/postgres_load.py" --check "$WORK/out/records" "$WORK/got" || exit 1
