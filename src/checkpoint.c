@@ -7,7 +7,9 @@
 
 #define KEY_ID	  4
 #define SIGNATURE 64
-#define ED25519	  "\x01"
+#define ED25519	  1 /* signature types of signed-note */
+#define COSIGNED  4 /* tlog-cosignature, version 1 */
+#define TIME	  8 /* octets of a cosignature's time */
 #define DASH	  "\xe2\x80\x94 "
 #define DASH_LEN  4
 
@@ -70,23 +72,23 @@ static bool name_good(const char *name, size_t len)
 	return true;
 }
 
-static void key_id(
-	uint8_t out[KEY_ID], const char *name, size_t len, const uint8_t public_key[CHECKPOINT_KEY])
+static void key_id(uint8_t out[KEY_ID], const char *name, size_t len, uint8_t type,
+	const uint8_t public_key[CHECKPOINT_KEY])
 {
 	const struct digest_part parts[] = {
-		{name, len}, {"\n" ED25519, 2}, {public_key, CHECKPOINT_KEY}};
+		{name, len}, {"\n", 1}, {&type, 1}, {public_key, CHECKPOINT_KEY}};
 	uint8_t digest[SHA256_SIZE];
 
-	sha256_parts(parts, 3, digest);
+	sha256_parts(parts, 4, digest);
 	memcpy(out, digest, KEY_ID);
 }
 
 void checkpoint_vkey_write(
 	struct buf *out, const char *name, const uint8_t public_key[CHECKPOINT_KEY])
 {
-	uint8_t id[KEY_ID], key[1 + CHECKPOINT_KEY] = ED25519;
+	uint8_t id[KEY_ID], key[1 + CHECKPOINT_KEY] = {ED25519};
 
-	key_id(id, name, strlen(name), public_key);
+	key_id(id, name, strlen(name), ED25519, public_key);
 	memcpy(key + 1, public_key, CHECKPOINT_KEY);
 	buf_printf(out, "%s+", name);
 	buf_hex(out, id, sizeof id);
@@ -94,8 +96,8 @@ void checkpoint_vkey_write(
 	buf_base64(out, key, sizeof key);
 }
 
-enum err checkpoint_vkey_read(const char *vkey, size_t len, char name[CHECKPOINT_ORIGIN_SIZE],
-	uint8_t public_key[CHECKPOINT_KEY])
+static enum err vkey_read(const char *vkey, size_t len, uint8_t type,
+	char name[CHECKPOINT_ORIGIN_SIZE], uint8_t public_key[CHECKPOINT_KEY])
 {
 	const char *plus = memchr(vkey, '+', len);
 	size_t name_len = plus ? (size_t)(plus - vkey) : 0;
@@ -108,8 +110,8 @@ enum err checkpoint_vkey_read(const char *vkey, size_t len, char name[CHECKPOINT
 		plus[1 + 2 * KEY_ID] != '+')
 		return ERR_FORMAT;
 	if (!base64_decode(&key, plus + 2 * KEY_ID + 2, len - name_len - 2 * KEY_ID - 2) &&
-		key.len == 1 + CHECKPOINT_KEY && key.octets[0] == 1) {
-		key_id(id, vkey, name_len, key.octets + 1);
+		key.len == 1 + CHECKPOINT_KEY && key.octets[0] == type) {
+		key_id(id, vkey, name_len, type, key.octets + 1);
 		hex_encode(want, id, sizeof id);
 		e = memcmp(want, plus + 1, 2 * KEY_ID) == 0 ? ERR_OK : ERR_FORMAT;
 	}
@@ -121,6 +123,17 @@ enum err checkpoint_vkey_read(const char *vkey, size_t len, char name[CHECKPOINT
 	}
 	buf_free(&key);
 	return e;
+}
+
+enum err checkpoint_vkey_read(const char *vkey, size_t len, char name[CHECKPOINT_ORIGIN_SIZE],
+	uint8_t public_key[CHECKPOINT_KEY])
+{
+	return vkey_read(vkey, len, ED25519, name, public_key);
+}
+
+enum err checkpoint_witness_read(struct checkpoint_witness *w, const char *vkey, size_t len)
+{
+	return vkey_read(vkey, len, COSIGNED, w->name, w->public_key);
 }
 
 /* ---- the note ---- */
@@ -143,7 +156,7 @@ enum err checkpoint_sign(
 		e = sign(signature + KEY_ID, seed, out->octets + from, out->len - from);
 	if (e)
 		return e;
-	key_id(signature, c->origin, len, public_key);
+	key_id(signature, c->origin, len, ED25519, public_key);
 	buf_printf(out, "\n" DASH "%s ", c->origin);
 	buf_base64(out, signature, sizeof signature);
 	buf_u8(out, '\n');
@@ -241,31 +254,62 @@ static bool signature_read(
 	       octets->len > KEY_ID;
 }
 
-/* public_key NULL: the form alone. */
-static enum err note_read(
-	struct checkpoint *c, const char *note, size_t len, const uint8_t *public_key)
-{
-	const char *at = note, *end = note + len, *line, *name;
-	struct buf octets = BUF_INIT(CHECKPOINT_MAX);
-	enum err e = len <= CHECKPOINT_MAX && text_read(c, &at, end) ? ERR_OK : ERR_FORMAT;
-	size_t text = e ? 0 : (size_t)(at - note) - 1, line_len, name_len;
-	unsigned lines = 0, good = 0, bad = 0;
-	uint8_t id[KEY_ID];
+/* Whose signature is looked for. */
+struct wanted {
+	const char *name; /* NULL: nobody's, the form alone */
+	uint8_t type, id[KEY_ID];
+	const uint8_t *public_key;
+	int64_t time; /* of a good cosignature */
+};
 
-	if (!e && public_key)
-		key_id(id, c->origin, strlen(c->origin), public_key);
+/* Octets of a signature line, with the key id. */
+static bool ours_good(struct wanted *w, const struct buf *octets, const char *note, size_t text)
+{
+	const uint8_t *at = octets->octets + KEY_ID;
+	struct buf message = BUF_INIT(2 * CHECKPOINT_MAX);
+	struct reader in;
+	uint64_t time;
+	bool good;
+
+	if (w->type == ED25519)
+		return octets->len == KEY_ID + SIGNATURE &&
+		       signature_good(w->public_key, at, note, text);
+	if (octets->len != KEY_ID + TIME + SIGNATURE)
+		return false;
+	reader_init(&in, at, TIME);
+	time = reader_u64(&in);
+	buf_printf(&message, "cosignature/v1\ntime %llu\n", (unsigned long long)time);
+	buf_put(&message, note, text);
+	good = time <= INT64_MAX && !message.err &&
+	       signature_good(w->public_key, at + TIME, message.octets, message.len);
+	if (good)
+		w->time = (int64_t)time;
+	buf_free(&message);
+	return good;
+}
+
+static bool is_ours(const struct wanted *w, const char *name, size_t len, const struct buf *octets)
+{
+	return w->name && len == strlen(w->name) && memcmp(name, w->name, len) == 0 &&
+	       memcmp(octets->octets, w->id, KEY_ID) == 0;
+}
+
+static enum err signatures_read(
+	struct wanted *w, const char *at, const char *note, size_t len, size_t text)
+{
+	const char *end = note + len, *line, *name;
+	struct buf octets = BUF_INIT(CHECKPOINT_MAX);
+	unsigned lines = 0, good = 0, bad = 0;
+	size_t line_len, name_len;
+	enum err e = ERR_OK;
+
 	for (; !e && at < end; lines++) {
 		if (!line_take(&at, end, &line, &line_len) ||
-			!signature_read(line, line_len, &name, &name_len, &octets)) {
+			!signature_read(line, line_len, &name, &name_len, &octets))
 			e = ERR_FORMAT;
-			break;
-		}
-		if (!public_key || name_len != strlen(c->origin) ||
-			memcmp(name, c->origin, name_len) != 0 ||
-			memcmp(octets.octets, id, KEY_ID) != 0)
+		else if (!is_ours(w, name, name_len, &octets))
 			continue;
-		if (octets.len == KEY_ID + SIGNATURE &&
-			signature_good(public_key, octets.octets + KEY_ID, note, text))
+		else if (ours_good(w, &octets, note, text))
 			good++;
 		else
 			bad++;
@@ -273,18 +317,47 @@ static enum err note_read(
 	buf_free(&octets);
 	if (!e && lines == 0)
 		e = ERR_FORMAT;
-	if (!e && public_key && (good != 1 || bad != 0))
+	if (!e && w->name && (good != 1 || bad != 0))
 		e = ERR_DC_SIGNATURE;
 	return e;
 }
 
+static enum err note_read(struct checkpoint *c, const char *note, size_t len, struct wanted *w)
+{
+	const char *at = note;
+
+	if (len > CHECKPOINT_MAX || !text_read(c, &at, note + len))
+		return ERR_FORMAT;
+	if (w->type == ED25519)
+		w->name = c->origin;
+	if (w->name)
+		key_id(w->id, w->name, strlen(w->name), w->type, w->public_key);
+	return signatures_read(w, at, note, len, (size_t)(at - note) - 1);
+}
+
 enum err checkpoint_read(struct checkpoint *c, const char *note, size_t len)
 {
-	return note_read(c, note, len, NULL);
+	struct wanted nobody = {0};
+
+	return note_read(c, note, len, &nobody);
 }
 
 enum err checkpoint_verify(struct checkpoint *c, const char *note, size_t len,
 	const uint8_t public_key[CHECKPOINT_KEY])
 {
-	return note_read(c, note, len, public_key);
+	struct wanted origin = {.type = ED25519, .public_key = public_key};
+
+	return note_read(c, note, len, &origin);
+}
+
+enum err checkpoint_cosigned(
+	const char *note, size_t len, const struct checkpoint_witness *w, int64_t *time)
+{
+	struct wanted witness = {.name = w->name, .type = COSIGNED, .public_key = w->public_key};
+	struct checkpoint c;
+	enum err e = note_read(&c, note, len, &witness);
+
+	if (!e && time)
+		*time = witness.time;
+	return e;
 }

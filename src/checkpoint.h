@@ -45,4 +45,17 @@ void checkpoint_vkey_write(
 enum err checkpoint_vkey_read(const char *vkey, size_t len, char name[CHECKPOINT_ORIGIN_SIZE],
 	uint8_t public_key[CHECKPOINT_KEY]);
 
+/* A witness: another log or machine that signs heads which extend those that it has seen (C2SP
+ * tlog-cosignature, Ed25519, signature type 0x04). */
+struct checkpoint_witness {
+	char name[CHECKPOINT_ORIGIN_SIZE];
+	uint8_t public_key[CHECKPOINT_KEY];
+};
+/* Its verifier key, in the same form. ERR_FORMAT. */
+enum err checkpoint_witness_read(struct checkpoint_witness *w, const char *vkey, size_t len);
+/* Whether the note has exactly one cosignature by this witness, and that one is good; *time: when,
+ * seconds since the epoch. time may be NULL. ERR_FORMAT, ERR_DC_SIGNATURE. */
+enum err checkpoint_cosigned(
+	const char *note, size_t len, const struct checkpoint_witness *w, int64_t *time);
+
 #endif

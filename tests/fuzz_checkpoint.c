@@ -11,6 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t len)
 	static const uint8_t key[CHECKPOINT_KEY] = {1};
 	char name[CHECKPOINT_ORIGIN_SIZE];
 	uint8_t public_key[CHECKPOINT_KEY];
+	static const struct checkpoint_witness someone = {
+		.name = "witness.test/w", .public_key = {1}};
+	struct checkpoint_witness witness;
 	struct checkpoint c;
 	char *text = malloc(len + 1);
 	size_t note;
@@ -24,6 +27,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t len)
 	if (checkpoint_read(&c, text, len) == ERR_OK && checkpoint_length(text, len) != len)
 		abort();
 	if (checkpoint_verify(&c, text, len, key) == ERR_OK)
+		abort();
+	if (checkpoint_cosigned(text, len, &someone, NULL) == ERR_OK)
+		abort();
+	if (checkpoint_witness_read(&witness, text, len) == ERR_OK &&
+		checkpoint_vkey_read(text, len, name, public_key) == ERR_OK)
 		abort();
 	if (checkpoint_vkey_read(text, len, name, public_key) == ERR_OK) {
 		struct buf again = BUF_INIT(CHECKPOINT_MAX);

@@ -139,6 +139,7 @@ config_defaults() {
 	CONF_POLICY=''	     # further lines of policy default
 	CONF_MAX_LIFETIME=24h
 	CONF_EXTRA='' # further sections
+	CONF_NODE=test
 }
 
 # Writes etc/dcsignd.conf with the ports $PORT and $MONITOR_PORT.
@@ -148,7 +149,7 @@ config_write() {
 		users="users { api = \"${E2E_UIDS[0]}\" hsm = \"${E2E_UIDS[1]}\" ledger = \"${E2E_UIDS[2]}\" }"
 	fi
 	cat >"$WORK/etc/dcsignd.conf" <<END
-node = test
+node = $CONF_NODE
 origin = "test.dcsign.example"
 state = "$WORK/state"
 monitor = "127.0.0.1:$MONITOR_PORT"

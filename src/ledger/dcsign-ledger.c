@@ -19,6 +19,8 @@ static enum err run_verify(const struct options *o, struct store *s, int *status
 {
 	struct verify v = {.known = o->known,
 		.public_key = o->verifier_key ? o->public_key : NULL,
+		.witness = o->witness,
+		.witnesses = o->witnesses,
 		.chain_only = o->chain_only};
 
 	say_to(&v, o->list.json);
@@ -88,7 +90,7 @@ static enum err run_prove(const struct options *o, struct store *s, int *status)
 	return ERR_OK;
 }
 
-/* Into the file of --html, whole or not at all. */
+/* "-": standard output. */
 static enum err page_write(const char *path, const struct buf *page)
 {
 	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
@@ -106,8 +108,10 @@ static enum err run_report(const struct options *o, struct store *s, int *status
 	struct buf page = BUF_INIT(PAGE_MAX);
 	struct report r = {
 		.now = o->list.live_at == RECORD_NONE ? (int64_t)time(NULL) : o->list.live_at,
-		.verify = {
-			.known = o->known, .public_key = o->verifier_key ? o->public_key : NULL}};
+		.verify = {.known = o->known,
+			.public_key = o->verifier_key ? o->public_key : NULL,
+			.witness = o->witness,
+			.witnesses = o->witnesses}};
 	enum err e;
 
 	if (o->progress || isatty(STDERR_FILENO))
@@ -141,22 +145,22 @@ static const struct command {
 } commands[] = {
 	{"verify",
 		COMMON | OPTION(OPT_JSON) | OPTION(OPT_CHECKPOINT) | OPTION(OPT_VERIFIER_KEY) |
-			OPTION(OPT_CHAIN_ONLY) | OPTION(OPT_PROGRESS),
+			OPTION(OPT_CHAIN_ONLY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY),
 		run_verify},
 	{"list", COMMON | TIMES | FILTERS, run_list},
 	{"live", COMMON | FILTERS | OPTION(OPT_AT), run_live},
 	{"prove", OPTION(OPT_LEDGER) | OPTION(OPT_ID) | OPTION(OPT_CHECKPOINT), run_prove},
 	{"report",
 		OPTION(OPT_LEDGER) | OPTION(OPT_HTML) | OPTION(OPT_AT) | OPTION(OPT_CHECKPOINT) |
-			OPTION(OPT_VERIFIER_KEY) | OPTION(OPT_PROGRESS),
+			OPTION(OPT_VERIFIER_KEY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY),
 		run_report},
 	{"export", COMMON | TIMES | WHOSE | FORMS | OPTION(OPT_TYPE), run_export},
 };
 
 static const char usage[] =
 	"usage: dcsign ledger verify [--ledger URL] [--chain NAME] [--checkpoint FILE]\n"
-	"                            [--verifier-key KEY] [--chain-only] [--progress]\n"
-	"                            [--json]\n"
+	"                            [--verifier-key KEY] [--witness-key KEY]... [--chain-only]\n"
+	"                            [--progress] [--json]\n"
 	"       dcsign ledger list   [--ledger URL] [--chain NAME] [--key ID] [--client NAME]\n"
 	"                            [--spki-sha256 HEX | --public-key FILE] [--id ID]\n"
 	"                            [--certificate-sha256 HEX | --certificate FILE]\n"
@@ -264,6 +268,8 @@ int main(int argc, char **argv)
 	if (c->run == run_prove && !o.list.id)
 		return misused("say which credential: --id", "");
 
+	if (o.witnesses && !o.checkpoint)
+		return misused("a --witness-key is for the heads of a --checkpoint", "");
 	if (c->run == run_report && !o.html)
 		return misused("say where the page goes: --html", "");
 

@@ -19,6 +19,7 @@ static const struct option options[] = {{"ledger", required_argument, NULL, OPT_
 	{"certificate-sha256", required_argument, NULL, OPT_CERTIFICATE},
 	{"csv", no_argument, NULL, OPT_CSV}, {"id", required_argument, NULL, OPT_ID},
 	{"chain-only", no_argument, NULL, OPT_CHAIN_ONLY},
+	{"witness-key", required_argument, NULL, OPT_WITNESS_KEY},
 	{"type", required_argument, NULL, OPT_TYPE},
 	{"public-key", required_argument, NULL, OPT_PUBLIC_KEY},
 	{"certificate", required_argument, NULL, OPT_CERTIFICATE_FILE},
@@ -60,6 +61,10 @@ static bool option_take(struct options *o, int option, const char *value)
 	case OPT_VERIFIER_KEY:
 		o->verifier_key = value;
 		return checkpoint_vkey_read(value, strlen(value), NULL, o->public_key) == ERR_OK;
+	case OPT_WITNESS_KEY:
+		return o->witnesses < WITNESSES_MAX &&
+		       checkpoint_witness_read(&o->witness[o->witnesses++], value, strlen(value)) ==
+			       ERR_OK;
 	case OPT_SPKI:
 		o->list.spki_sha256 = value;
 		return hex_decode(digest, sizeof(digest), value);

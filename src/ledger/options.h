@@ -7,6 +7,8 @@
 
 enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_UNEXPECTED = 4 };
 
+#define WITNESSES_MAX 16
+
 struct options {
 	const char *url;
 	struct list list; /* chain, key, client, from, to, json ... */
@@ -16,6 +18,8 @@ struct options {
 	struct buf notes;    /* what the file `checkpoint` holds */
 	struct known *known; /* the same */
 	uint8_t public_key[CHECKPOINT_KEY];
+	struct checkpoint_witness witness[WITNESSES_MAX];
+	size_t witnesses;
 };
 
 #define OPTIONS_MANY 65536 /* options' values are above all letters */
@@ -40,7 +44,8 @@ enum {
 	OPT_TYPE,
 	OPT_PUBLIC_KEY,
 	OPT_CERTIFICATE_FILE,
-	OPT_HTML
+	OPT_HTML,
+	OPT_WITNESS_KEY
 };
 
 #define OPTION(option) (UINT64_C(1) << ((option)-OPTIONS_MANY))

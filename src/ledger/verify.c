@@ -139,6 +139,24 @@ static enum err take(void *arg, const struct leaf *l)
 	return head || !w->v->chain_only ? record_check(w, l) : ERR_OK;
 }
 
+/* The note that the store hands out is the newest one of the records. */
+static void note_check(struct walk *w)
+{
+	struct buf note = BUF_INIT(CHECKPOINT_MAX);
+	const struct checkpoint *newest = &w->witness.newest;
+	struct checkpoint c;
+	enum err e = w->store->engine->checkpoint_get(w->store, w->chain->chain, &note);
+
+	if (e == ERR_NOT_FOUND && w->witness.count == 0)
+		return;
+	if (e || checkpoint_verify(&c, (const char *)note.octets, note.len, w->witness.key) ||
+		strcmp(c.origin, newest->origin) != 0 || c.size != newest->size ||
+		memcmp(c.root, newest->root, sizeof(c.root)) != 0)
+		wrong(w, NO_IDX,
+			"the signed head that the store keeps is not the newest of the records");
+	buf_free(&note);
+}
+
 static void head_check(struct walk *w)
 {
 	uint8_t root[SHA256_SIZE];
@@ -152,6 +170,7 @@ static void head_check(struct walk *w)
 	merkle_root(&w->tree, root);
 	if (memcmp(root, w->chain->root, SHA256_SIZE) != 0)
 		wrong(w, NO_IDX, "its root is not that of its records");
+	note_check(w);
 	w->v->open += judge_open(&w->judge);
 	w->v->credentials += w->judge.credentials;
 	w->v->heads += w->witness.count;
@@ -221,6 +240,24 @@ static void known_left(struct verify *v)
 	}
 }
 
+/* Cosignatures of the heads that were kept elsewhere. */
+static void witnesses_check(struct verify *v)
+{
+	char text[CHECKPOINT_ORIGIN_SIZE + 128];
+
+	for (const struct known *k = v->known; k; k = k->next) {
+		for (size_t i = 0; i < v->witnesses; i++) {
+			if (!checkpoint_cosigned(k->note, k->len, &v->witness[i], NULL))
+				continue;
+			snprintf(text, sizeof(text),
+				"a kept checkpoint of %llu records has no good cosignature of %s",
+				(unsigned long long)k->head.size, v->witness[i].name);
+			v->problems++;
+			v->problem(v->arg, k->head.origin, NO_IDX, text);
+		}
+	}
+}
+
 static void table_wrong(void *arg, const char *what)
 {
 	struct verify *v = arg;
@@ -257,6 +294,7 @@ enum err verify_store(struct verify *v, struct store *s, const char *chain)
 	v->crew = crew_make();
 	if (!v->crew)
 		return ERR_NOMEM;
+	witnesses_check(v);
 	v->tables = chain || v->chain_only ? NULL : &tables;
 
 	enum err e = chains_verify(v, s, chain);

@@ -18,6 +18,9 @@ struct verify {
 	const uint8_t *public_key;
 	/* Heads that were kept elsewhere: each must be of a chain here and of its history. */
 	struct known *known;
+	/* Those that must have cosigned each of them. */
+	const struct checkpoint_witness *witness;
+	size_t witnesses;
 	/* The newest good head of each chain. NULL: nobody asks. */
 	void (*head)(void *arg, const struct checkpoint *c, const uint8_t key[CHECKPOINT_KEY]);
 	/* Places, hashes and heads alone: not what the records say. */

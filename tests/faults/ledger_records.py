@@ -76,11 +76,14 @@ class Head:
 @dataclass
 class Tables:
     """What the store keeps besides: rows as tuples. credentials: (id, chain, authorised, issued, key, client,
-    expiry, time); holds: (key, client), "" = any; live: (key, expiry) of attempts of clients."""
+    expiry, time); holds: (key, client), "" = any; live: (key, expiry) of attempts of clients; notes: by chain; nodes:
+    roots of perfect subtrees by (chain, level, idx)."""
 
     credentials: list
     holds: list
     live: list
+    notes: dict
+    nodes: dict
 
 
 class Ledger:
@@ -120,11 +123,13 @@ def from_sqlite(path):
             chain.decode(): Head(size, root)
             for chain, size, root in db.execute("SELECT chain, size, root FROM chains")
         }
-        db.text_factory = str
+        db.text_factory = lambda octets: octets.decode(errors="replace")
         tables = Tables(
             db.execute("SELECT id, chain, authorised, issued, key, client, expiry, time FROM credentials").fetchall(),
             db.execute("SELECT key, client FROM holds").fetchall(),
             db.execute("SELECT key, expiry FROM attempts WHERE client <> ''").fetchall(),
+            dict(db.execute("SELECT chain, note FROM checkpoints")),
+            {(c, level, idx): h for c, level, idx, h in db.execute("SELECT chain, level, idx, hash FROM nodes")},
         )
     finally:
         db.close()

@@ -1,16 +1,21 @@
 """An independent verifier of a ledger: canonical records without a gap, leaf hashes and roots, what
 was authorised against what the policy of its time allowed, and every signature anew.
 
-verify_ledger.py LEDGER [CHAIN:SIZE:ROOT ...]   (an older head: the ledger must extend it)
+verify_ledger.py [--checkpoint FILE] [--verifier-key KEY] [--witness-key KEY]... LEDGER [CHAIN:SIZE:ROOT ...]
+
+CHAIN:SIZE:ROOT is an older head, FILE has signed ones: the ledger must extend them. KEY must have signed every
+head; a witness's must have cosigned those of FILE.
 
 Prints each thing that is wrong, a line each; exit status 1 when there is any.
 """
 
+import argparse
 import hashlib
 import sys
 from dataclasses import dataclass, field
 
 import policy_oracle as po
+import signed_notes
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -94,8 +99,9 @@ class Attempt:
 class Verifier:
     """certificates: others than those that the ledger shows, for what it could not prove."""
 
-    def __init__(self, ledger, certificates=()):
+    def __init__(self, ledger, certificates=(), public_key=None):
         self.ledger = ledger
+        self.public_key = public_key  # of the heads
         self.certificates = {c.sha256: c for c in certificates}
         self.problems = []
         self.attempts = []
@@ -105,8 +111,20 @@ class Verifier:
     def wrong(self, chain, idx, words):
         self.problems.append(f"{chain} {'head' if idx is None else idx}: {words}")
 
-    def run(self, older_heads=()):
+    def older(self, notes, witnesses):
+        """(chain, size, root) of signed heads that were kept elsewhere."""
+        for note in notes:
+            chain = "/".join(note.origin.split("/")[-2:])
+            if self.public_key and not note.good(note.origin, signed_notes.ED25519, self.public_key):
+                self.wrong(chain, None, f"a kept checkpoint of {note.size} records is not signed with the key given")
+            for name, kind, public in witnesses:
+                if not note.good(name, kind, public):
+                    self.wrong(chain, None, f"a kept checkpoint of {note.size} records is not cosigned by {name}")
+            yield chain, note.size, note.root
+
+    def run(self, older_heads=(), notes=(), witnesses=()):
         chains, walks = {}, []
+        older_heads = list(older_heads) + list(self.older(notes, witnesses))
         for row in self.ledger.rows:
             chains.setdefault(row.chain, []).append(row)
         for chain in list(self.ledger.heads or ()):
@@ -118,6 +136,7 @@ class Verifier:
                 if old_chain == chain and (size > len(leaves) or tree_root(leaves[:size]) != root):
                     self.wrong(chain, None, f"it does not extend the older head of size {size}")
             walk = Walk(self, chain)
+            walk.leaves = leaves
             walk.run(rows)
             walks.append(walk)
             self.records += len(rows)
@@ -141,6 +160,15 @@ class Verifier:
             holds[name] = said[1]
         if sorted(tables.holds) != sorted(h for h, held in holds.items() if held):
             self.wrong("ledger", None, "the table of holds is not what the records say")
+        nodes = {}
+        for w in walks:
+            for level in range(4, len(w.leaves).bit_length(), 4):
+                for n in range(len(w.leaves) >> level):
+                    nodes[w.chain, level, n] = tree_root(w.leaves[n << level : (n + 1) << level])
+        if tables.nodes != nodes:
+            self.wrong("ledger", None, "the inner nodes that are kept for proofs are not those of the records")
+        if tables.notes != {w.chain: w.note for w in walks if w.note}:
+            self.wrong("ledger", None, "the signed heads that the store keeps are not the newest of the records")
         now = max((w.newest for w in walks), default=0)
         by_records = sorted(k for w in walks for k, expiry in w.unexpired() if expiry > now)
         if sorted(k for k, expiry in tables.live if expiry > now) != by_records:
@@ -181,6 +209,9 @@ class Walk:
         self.issued = []  # as the table of credentials has them
         self.holds = {}  # (key, client): (time, held), as the chain has it in the end
         self.newest = 0
+        self.origin = None  # of the heads
+        self.note = None  # the newest
+        self.leaves = []
         self.stopped = False
 
     def wrong(self, words):
@@ -422,6 +453,25 @@ class Walk:
 
     # ---- the rest ----
 
+    def take_checkpoint(self, r):
+        try:
+            name, kind, public = signed_notes.read_vkey(r["public_key"])
+            note = signed_notes.parse(r["note"])
+        except ValueError:
+            self.wrong("its note or key can't be read")
+            return
+        if self.v.public_key and public != self.v.public_key:
+            self.wrong("was signed with another key than the one given")
+        if kind != signed_notes.ED25519 or not note.good(note.origin, kind, public):
+            self.wrong("has a note that its key did not sign")
+        if name != note.origin or not note.origin.endswith("/" + self.chain) or self.origin not in (None, note.origin):
+            self.wrong("has a note of another origin")
+        self.origin = note.origin
+        self.note = r["note"]
+        root = tree_root(self.leaves[: r["idx"]])
+        if (note.size, r["size"]) != (r["idx"], r["idx"]) or note.root != root or r["root"] != root:
+            self.wrong("has a head that is not that of the records before it")
+
     def take_config(self, r):
         self.configs[r["generation"]] = r["config"]
 
@@ -468,12 +518,22 @@ def policy_of(p):
 
 
 def main():
-    heads = []
-    for text in sys.argv[2:]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--verifier-key", type=signed_notes.read_vkey)
+    parser.add_argument("--witness-key", type=signed_notes.read_vkey, action="append", default=[])
+    parser.add_argument("ledger")
+    parser.add_argument("heads", nargs="*")
+    o = parser.parse_args()
+    heads, notes = [], []
+    for text in o.heads:
         chain, size, root = text.rsplit(":", 2)
         heads.append((chain, int(size), bytes.fromhex(root)))
-    v = Verifier(load(sys.argv[1]))
-    for problem in v.run(heads):
+    if o.checkpoint:
+        with open(o.checkpoint, encoding="utf-8") as f:
+            notes = signed_notes.split(f.read())
+    v = Verifier(load(o.ledger), public_key=o.verifier_key and o.verifier_key[2])
+    for problem in v.run(heads, notes, o.witness_key):
         print(problem)
     print(f"{v.records} records, {len(v.attempts)} attempts, {v.open} open, {len(v.problems)} problems")
     return 1 if v.problems else 0
