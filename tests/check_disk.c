@@ -147,7 +147,7 @@ START_TEST(a_failed_sync_is_never_tried_again)
 {
 	struct cut_trace t;
 	struct sample a;
-	char which[8];
+	char which[16];
 	unsigned answered = 0;
 	size_t i, len;
 	struct record *both[2];
