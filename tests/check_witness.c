@@ -117,7 +117,7 @@ static void tear_down(void)
 /* Another ledger of the same name in its place; with its key or a new one. */
 static void rewrite(unsigned count, bool same_key)
 {
-	run("rm %s %s", b.path, known);
+	run("rm %s %s-reserve %s", b.path, b.path, known);
 	if (!same_key)
 		run("rm %s", key);
 	bench_open(&b);
