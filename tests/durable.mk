@@ -17,3 +17,6 @@ UNIT_TESTS += tests/check_disk
 tests_check_disk_SOURCES = tests/check_disk.c tests/powercut_image.c tests/powercut_image.h
 tests_check_disk_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_disk_LDADD = $(LEDGER_CHECK)
+
+E2E_TESTS += tests/e2e_wayback.sh
+EXTRA_DIST += tests/e2e_wayback.sh

@@ -20,6 +20,11 @@ struct chain {
 	bool unsure;		  /* it may be `maybe`: the store was lost while it committed */
 	struct store_chain maybe;
 	bool served; /* it had a writer in this life */
+	bool closed; /* another one goes on for it: nothing is written to it */
+	/* It goes on for this one, of which so much was known; "": it began by itself. */
+	char previous[CHAIN_SIZE];
+	uint64_t previous_size;
+	uint8_t previous_root[SHA256_SIZE];
 	char token[NAME_SIZE];
 	struct buf note;      /* the newest signed head; empty: none */
 	uint64_t signed_size; /* the records that it covers, and its own CHECKPOINT record */
@@ -74,7 +79,8 @@ void ledger_generation(struct ledger *l, struct config *c);
 /* A writer for node/token: its chain, whose open records are closed as UNKNOWN. */
 enum err ledger_serve(struct ledger *l, const char *token, int64_t now, struct chain **out);
 
-/* The chain node/token, an empty one if there is none yet; NULL: no memory. */
+/* The chain node/token, or the last one that goes on for it; an empty one if there is none yet;
+ * NULL: no memory. */
 struct chain *ledger_chain(struct ledger *l, const char *token);
 
 /*
@@ -91,8 +97,27 @@ void ledger_lose(struct ledger *l, int64_t ms);
  * store does not say. */
 struct chain *ledger_find(struct ledger *l, const char *name);
 
-/* Whether it is a chain of this node, not of another one that shares the database. */
+/* Whether it is a chain that this node writes: not another node's, and none that is closed. */
 bool ledger_own(const struct ledger *l, const struct chain *c);
+
+/*
+ * succeed.c: what stands in record 0 of each chain: which one it goes on for, and so which are
+ * closed. ERR_FORMAT and *why.
+ */
+enum err succeed_load(struct ledger *l, struct refusal *why);
+/* Is this chain NODE/TOKEN itself, or one that goes on for it? */
+bool succeed_same(const char *chain, const char *first);
+/* One more chain; NULL: no memory. */
+struct chain *ledger_chain_add(struct ledger *l, const struct store_chain *stored);
+/*
+ * Closes a chain that can't go on: the first record of a new one, NODE/TOKEN#2 (or #3 ...), names
+ * it, the records that are known of it and their root, and the reason. The store is open and has no
+ * daemon. known: a head that was kept elsewhere, NULL: what the store says. *name gets the new
+ * chain's. ERR_NOT_FOUND: neither knows the chain; ERR_FORMAT: it is closed already, or known has
+ * less than the store; *why says so. Other errors as of commit_group.
+ */
+enum err ledger_succeed(struct store *store, const char *chain, const struct checkpoint *known,
+	const char *reason, int64_t now, char name[CHAIN_SIZE], struct refusal *why);
 
 /* May a writer send this record? False: it is broken. */
 bool commit_takes(const struct record *r);

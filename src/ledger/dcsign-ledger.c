@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "commit.h"
 #include "init.h"
 #include "options.h"
 #include "prove.h"
@@ -128,6 +129,42 @@ static enum err run_report(const struct options *o, struct store *s, int *status
 	return e;
 }
 
+/* ---- succeed ---- */
+
+/* The newest kept head of the chain, whatever its origin begins with. */
+static const struct checkpoint *known_of(const struct options *o)
+{
+	const struct checkpoint *best = NULL;
+	size_t len = strlen(o->list.chain);
+
+	for (const struct known *k = o->known; k; k = k->next) {
+		size_t n = strlen(k->head.origin);
+
+		if (n > len && k->head.origin[n - len - 1] == '/' &&
+			strcmp(k->head.origin + n - len, o->list.chain) == 0 &&
+			(!best || k->head.size > best->size))
+			best = &k->head;
+	}
+	return best;
+}
+
+static enum err run_succeed(const struct options *o, struct store *s, int *status)
+{
+	struct refusal why = {0};
+	char name[CHAIN_SIZE];
+	enum err e = ledger_succeed(
+		s, o->list.chain, known_of(o), o->reason, (int64_t)time(NULL), name, &why);
+
+	if (why.err) {
+		fprintf(stderr, "dcsign ledger: %s\n", why.detail);
+		*status = EXIT_WRONG;
+		return ERR_OK;
+	}
+	if (!e)
+		printf("%s goes on for %s\n", name, o->list.chain);
+	return e;
+}
+
 /* ---- the command line ---- */
 
 #define COMMON (OPTION(OPT_LEDGER) | OPTION(OPT_CHAIN))
@@ -142,19 +179,21 @@ static const struct command {
 	const char *name;
 	uint64_t takes;
 	enum err (*run)(const struct options *o, struct store *s, int *status);
+	bool writes;
 } commands[] = {
 	{"verify",
 		COMMON | OPTION(OPT_JSON) | OPTION(OPT_CHECKPOINT) | OPTION(OPT_VERIFIER_KEY) |
 			OPTION(OPT_CHAIN_ONLY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY),
-		run_verify},
-	{"list", COMMON | TIMES | FILTERS, run_list},
-	{"live", COMMON | FILTERS | OPTION(OPT_AT), run_live},
-	{"prove", OPTION(OPT_LEDGER) | OPTION(OPT_ID) | OPTION(OPT_CHECKPOINT), run_prove},
+		run_verify, false},
+	{"list", COMMON | TIMES | FILTERS, run_list, false},
+	{"live", COMMON | FILTERS | OPTION(OPT_AT), run_live, false},
+	{"prove", OPTION(OPT_LEDGER) | OPTION(OPT_ID) | OPTION(OPT_CHECKPOINT), run_prove, false},
 	{"report",
 		OPTION(OPT_LEDGER) | OPTION(OPT_HTML) | OPTION(OPT_AT) | OPTION(OPT_CHECKPOINT) |
 			OPTION(OPT_VERIFIER_KEY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY),
-		run_report},
-	{"export", COMMON | TIMES | WHOSE | FORMS | OPTION(OPT_TYPE), run_export},
+		run_report, false},
+	{"succeed", COMMON | OPTION(OPT_CHECKPOINT) | OPTION(OPT_REASON), run_succeed, true},
+	{"export", COMMON | TIMES | WHOSE | FORMS | OPTION(OPT_TYPE), run_export, false},
 };
 
 static const char usage[] =
@@ -171,6 +210,8 @@ static const char usage[] =
 	"                            [--client NAME] [--id ID] [--from TIME] [--to TIME] [--csv]\n"
 	"       dcsign ledger report --html FILE [--ledger URL] [--at TIME] [--checkpoint FILE]\n"
 	"                            [--verifier-key KEY] [--progress]\n"
+	"       dcsign ledger succeed --chain NAME --reason TEXT [--ledger URL]\n"
+	"                            [--checkpoint FILE]\n"
 	"       dcsign ledger init   [--ledger URL] [--writer ROLE] [--reader ROLE]\n"
 	"URL is sqlite:/path or a path, of a stopped ledger or a copy, or postgresql://...;\n"
 	"$DCSIGN_LEDGER if not given.\n"
@@ -218,7 +259,7 @@ static int run(const struct command *c, const struct options *o)
 	enum err e = store_engine_of(url, &engine, &where, &why);
 
 	if (!e)
-		e = engine->open_copy(&s, where, &why);
+		e = (c->writes ? engine->open : engine->open_copy)(&s, where, &why);
 	free(url);
 	if (e) {
 		fprintf(stderr, "dcsign ledger: %s\n", why.detail);
@@ -233,7 +274,10 @@ static int run(const struct command *c, const struct options *o)
 		fprintf(stderr, "dcsign ledger: the output can't be written\n");
 	else if (e)
 		fprintf(stderr, "dcsign ledger: the store is damaged: %s\n", engine->text(s));
-	engine->abandon(s);
+	if (c->writes && !e)
+		e = engine->stop(s);
+	else
+		engine->abandon(s);
 	return !e ? status : e == ERR_FORMAT ? EXIT_WRONG : EXIT_UNEXPECTED;
 }
 
@@ -252,8 +296,9 @@ int main(int argc, char **argv)
 		return EXIT_GOOD;
 	}
 	if (!c)
-		return misused(
-			"give a command: verify, list, live, prove, export, report or init", "");
+		return misused("give a command: verify, list, live, prove, export, report, init or "
+			       "succeed",
+			"");
 	switch (options_read(&o, argc, argv, c->takes, &what, &which)) {
 	case OPTIONS_HELP:
 		fputs(usage, stdout);
@@ -270,6 +315,8 @@ int main(int argc, char **argv)
 
 	if (o.witnesses && !o.checkpoint)
 		return misused("a --witness-key is for the heads of a --checkpoint", "");
+	if (c->run == run_succeed && (!o.list.chain || !o.reason || !*o.reason))
+		return misused("say which chain and why: --chain and --reason", "");
 	if (c->run == run_report && !o.html)
 		return misused("say where the page goes: --html", "");
 

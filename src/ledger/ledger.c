@@ -9,7 +9,7 @@
 #define CLOSE_AT_ONCE	128
 #define COURIER_LAST_MS 2000
 
-static struct chain *chain_add(struct ledger *l, const struct store_chain *stored)
+struct chain *ledger_chain_add(struct ledger *l, const struct store_chain *stored)
 {
 	struct chain *c = calloc(1, sizeof(*c)), **at = &l->chains;
 
@@ -30,22 +30,23 @@ static bool name_own(const struct ledger *l, const char *chain)
 	return strncmp(chain, l->node, len) == 0 && chain[len] == '/';
 }
 
+/* A closed chain may be damaged: that is why it was closed. */
 static enum err chains_load(struct ledger *l, struct refusal *why)
 {
-	struct store_chain c = {.chain = ""};
+	struct store_chain stored = {.chain = ""};
 	enum err e;
 
-	while (!(e = l->store->engine->chain_after(l->store, c.chain, &c))) {
+	while (!(e = l->store->engine->chain_after(l->store, stored.chain, &stored))) {
 		/* those of other nodes grow while we look */
-		if (l->store->engine->claim && !name_own(l, c.chain))
+		if (l->store->engine->claim && !name_own(l, stored.chain))
 			continue;
-		e = tail_check(l->store, &c, why);
-		if (!e && !chain_add(l, &c))
-			e = ERR_NOMEM;
-		if (e)
-			return e;
+		if (!ledger_chain_add(l, &stored))
+			return ERR_NOMEM;
 	}
-	return e == ERR_NOT_FOUND ? ERR_OK : e;
+	e = e == ERR_NOT_FOUND ? succeed_load(l, why) : e;
+	for (struct chain *c = l->chains; c && !e; c = c->next)
+		e = c->closed ? ERR_OK : tail_check(l->store, &c->stored, why);
+	return e;
 }
 
 static enum err all_written(const struct commit_item *items, size_t count)
@@ -82,6 +83,9 @@ static void unknown_of(
 /* An UNKNOWN record for each open attempt of the chain. */
 static enum err close_open(struct ledger *l, struct chain *c, int64_t now)
 {
+	if (c->closed) /* no record can say it there: it counts as live until it expires */
+		return ERR_OK;
+
 	struct store_attempt *open = calloc(CLOSE_AT_ONCE, sizeof(*open));
 	struct commit_item *items = calloc(CLOSE_AT_ONCE, sizeof(*items));
 	enum err e = open && items ? ERR_OK : ERR_NOMEM;
@@ -210,7 +214,7 @@ void ledger_generation(struct ledger *l, struct config *c)
 
 bool ledger_own(const struct ledger *l, const struct chain *c)
 {
-	return name_own(l, c->stored.chain);
+	return !c->closed && name_own(l, c->stored.chain);
 }
 
 struct chain *ledger_find(struct ledger *l, const char *name)
@@ -238,12 +242,12 @@ struct chain *ledger_chain(struct ledger *l, const char *token)
 	struct chain *c = l->chains;
 
 	snprintf(fresh.chain, sizeof(fresh.chain), "%s/%s", l->node, token);
-	while (c && strcmp(c->stored.chain, fresh.chain) != 0)
+	while (c && (c->closed || !succeed_same(c->stored.chain, fresh.chain)))
 		c = c->next;
 	if (!c) {
 		merkle_init(&fresh.tree);
 		merkle_root(&fresh.tree, fresh.root);
-		c = chain_add(l, &fresh);
+		c = ledger_chain_add(l, &fresh);
 	}
 	if (c)
 		snprintf(c->token, sizeof(c->token), "%s", token);

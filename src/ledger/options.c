@@ -14,6 +14,7 @@ static const struct option options[] = {{"ledger", required_argument, NULL, OPT_
 	{"from", required_argument, NULL, OPT_FROM}, {"to", required_argument, NULL, OPT_TO},
 	{"json", no_argument, NULL, OPT_JSON}, {"help", no_argument, NULL, OPT_HELP},
 	{"checkpoint", required_argument, NULL, OPT_CHECKPOINT},
+	{"reason", required_argument, NULL, OPT_REASON},
 	{"verifier-key", required_argument, NULL, OPT_VERIFIER_KEY},
 	{"at", required_argument, NULL, OPT_AT}, {"spki-sha256", required_argument, NULL, OPT_SPKI},
 	{"certificate-sha256", required_argument, NULL, OPT_CERTIFICATE},
@@ -57,6 +58,9 @@ static bool option_take(struct options *o, int option, const char *value)
 		break;
 	case OPT_CHECKPOINT:
 		o->checkpoint = value;
+		break;
+	case OPT_REASON:
+		o->reason = value;
 		break;
 	case OPT_VERIFIER_KEY:
 		o->verifier_key = value;

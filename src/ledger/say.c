@@ -33,6 +33,26 @@ static void problem_json(void *arg, const char *chain, int64_t idx, const char *
 	buf_free(&b);
 }
 
+static void note_text(void *arg, const char *chain, const char *what)
+{
+	(void)arg;
+	printf("%s %s\n", chain, what);
+}
+
+static void note_json(void *arg, const char *chain, const char *what)
+{
+	struct buf b = BUF_INIT(65536);
+	struct octets name = octets_text(chain), text = octets_text(what);
+
+	(void)arg;
+	buf_text(&b, "{\"chain\":");
+	canon_text(&b, &name);
+	buf_text(&b, ",\"note\":");
+	canon_text(&b, &text);
+	printf("%s}\n", buf_cstr(&b));
+	buf_free(&b);
+}
+
 static void head_text(void *arg, const struct checkpoint *c, const uint8_t key[CHECKPOINT_KEY])
 {
 	struct buf vkey = BUF_INIT(CHECKPOINT_MAX);
@@ -121,4 +141,5 @@ void say_to(struct verify *v, bool json)
 {
 	v->problem = json ? problem_json : problem_text;
 	v->head = json ? head_json : head_text;
+	v->note = json ? note_json : note_text;
 }

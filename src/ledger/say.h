@@ -4,7 +4,7 @@
 
 #include "verify.h"
 
-/* Sets problem and head. */
+/* Sets problem, note and head. */
 void say_to(struct verify *v, bool json);
 /* How far it is, now and then, on standard error. */
 void say_progress(struct verify *v);

@@ -5,6 +5,7 @@
 
 #include "judge.h"
 #include "leaves.h"
+#include "state.h"
 #include "tree.h"
 
 #define PROGRESS_EVERY 4096 /* records */
@@ -178,6 +179,51 @@ static void head_check(struct walk *w)
 		w->v->head(w->v->arg, &w->witness.newest, w->witness.key);
 }
 
+/* Of a chain that goes on for another one: what is missing between them. */
+static enum err gap_show(struct walk *w)
+{
+	const struct store_engine *engine = w->store->engine;
+	struct buf json = BUF_INIT(RECORD_MAX);
+	uint8_t leaf[SHA256_SIZE], root[SHA256_SIZE];
+	char name[CHAIN_SIZE], text[400];
+	struct store_chain before;
+	struct record r;
+	enum err e = engine->record_get(w->store, w->chain->chain, 0, &json, leaf);
+
+	buf_reset(&w->text);
+	if (e || record_parse(&r, &w->text, (const char *)json.octets, json.len) ||
+		r.type != RECORD_SUCCEEDED || !state_text(name, sizeof(name), &r.previous)) {
+		buf_free(&json);
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	}
+	e = engine->chain_get(w->store, name, &before);
+
+	uint64_t there = e ? 0 : before.tree.size, known = (uint64_t)r.size;
+	struct tree tree = {.store = w->store, .chain = name};
+
+	if (there < known)
+		snprintf(text, sizeof(text),
+			"goes on for %s, of which %llu records were known: %llu of them, from %llu "
+			"on, are missing for ever (\"%.*s\")",
+			name, (unsigned long long)known, (unsigned long long)(known - there),
+			(unsigned long long)there, (int)(r.reason.len < 100 ? r.reason.len : 100),
+			(const char *)r.reason.at);
+	else
+		snprintf(text, sizeof(text), "goes on for %s after its %llu records (\"%.*s\")",
+			name, (unsigned long long)known,
+			(int)(r.reason.len < 100 ? r.reason.len : 100), (const char *)r.reason.at);
+	if (w->v->note)
+		w->v->note(w->v->arg, w->chain->chain, text);
+	if (there > known)
+		wrong(w, 0, "the chain that it goes on for has more records than were known");
+	else if (there == known && known > 0 &&
+		 (merkle_root_at(known, tree_subtree, &tree, root) ||
+			 memcmp(root, r.root.at, SHA256_SIZE) != 0))
+		wrong(w, 0, "the chain that it goes on for has another root than was known");
+	buf_free(&json);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
 static enum err chain_verify(struct verify *v, struct store *s, const struct store_chain *c)
 {
 	struct walk w = {.v = v,
@@ -201,6 +247,8 @@ static enum err chain_verify(struct verify *v, struct store *s, const struct sto
 		e = judge_end(&w.judge);
 	if (!e)
 		head_check(&w);
+	if (!e && strchr(c->chain, '#'))
+		e = gap_show(&w);
 	judge_free(&w.judge);
 	buf_free(&w.text);
 	return e;

@@ -12,6 +12,9 @@
 struct verify {
 	/* Called for each thing that is wrong. idx NO_IDX: the chain as a whole. */
 	void (*problem)(void *arg, const char *chain, int64_t idx, const char *what);
+	/* What an auditor should know and is not wrong: a chain that goes on for another one, and
+	 * what is missing between them. NULL: nobody asks. */
+	void (*note)(void *arg, const char *chain, const char *what);
 	void *arg;
 	/* The key that must have signed every head; NULL: the one that each CHECKPOINT names,
 	 * which shows no more than that its note was not damaged. */

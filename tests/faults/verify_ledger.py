@@ -104,6 +104,8 @@ class Verifier:
         self.public_key = public_key  # of the heads
         self.certificates = {c.sha256: c for c in certificates}
         self.problems = []
+        self.notes = []  # gaps between a chain and the one that goes on for it
+        self.leaves = {}  # of each chain
         self.attempts = []
         self.records = 0
         self.open = 0  # attempts without an outcome at the end of a chain that was not stopped
@@ -130,7 +132,7 @@ class Verifier:
         for chain in list(self.ledger.heads or ()):
             chains.setdefault(chain, [])
         for chain, rows in chains.items():
-            leaves = [leaf_hash(row.text) for row in rows]
+            self.leaves[chain] = leaves = [leaf_hash(row.text) for row in rows]
             self.check_places(chain, rows, leaves)
             for old_chain, size, root in older_heads:
                 if old_chain == chain and (size > len(leaves) or tree_root(leaves[:size]) != root):
@@ -472,6 +474,22 @@ class Walk:
         if (note.size, r["size"]) != (r["idx"], r["idx"]) or note.root != root or r["root"] != root:
             self.wrong("has a head that is not that of the records before it")
 
+    def take_succeeded(self, r):
+        """What is missing between this chain and the one that it goes on for."""
+        if self.idx != 0 or r["previous"] == self.chain:
+            self.wrong("SUCCEEDED is not the first record, or names its own chain")
+            return
+        leaves = self.v.leaves.get(r["previous"], [])
+        if len(leaves) < r["size"]:
+            missing = f"{r['size'] - len(leaves)} of them, from {len(leaves)} on, are missing for ever"
+            self.v.notes.append(f"{self.chain} goes on for {r['previous']}, of which {r['size']} records were known: {missing}")
+            return
+        self.v.notes.append(f"{self.chain} goes on for {r['previous']} after its {r['size']} records")
+        if len(leaves) > r["size"]:
+            self.wrong("the chain that it goes on for has more records than were known")
+        elif r["size"] and tree_root(leaves) != r["root"]:
+            self.wrong("the chain that it goes on for has another root than was known")
+
     def take_config(self, r):
         self.configs[r["generation"]] = r["config"]
 
@@ -535,6 +553,8 @@ def main():
     v = Verifier(load(o.ledger), public_key=o.verifier_key and o.verifier_key[2])
     for problem in v.run(heads, notes, o.witness_key):
         print(problem)
+    for note in v.notes:
+        print(note)
     print(f"{v.records} records, {len(v.attempts)} attempts, {v.open} open, {len(v.problems)} problems")
     return 1 if v.problems else 0
 
