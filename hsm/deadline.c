@@ -65,6 +65,16 @@ bool deadline_passed(struct deadline *d)
 	return passed;
 }
 
+bool deadline_answered(struct deadline *d)
+{
+	bool answered;
+
+	pthread_mutex_lock(&d->lock);
+	answered = d->answered;
+	pthread_mutex_unlock(&d->lock);
+	return answered;
+}
+
 bool deadline_claim(struct deadline *d)
 {
 	bool first;

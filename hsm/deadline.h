@@ -34,6 +34,7 @@ bool deadline_unanswered(struct deadline *d, size_t i, struct attempt *attempt);
 enum err deadline_said(struct deadline *d, size_t i);
 /* Is the time over? Then nothing may be signed any more. */
 bool deadline_passed(struct deadline *d);
+bool deadline_answered(struct deadline *d);
 /* True for exactly one caller: it answers. */
 bool deadline_claim(struct deadline *d);
 

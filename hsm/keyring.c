@@ -305,6 +305,25 @@ enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct k
 	return e;
 }
 
+bool keyring_pending(struct keyring *k, const char *name, int64_t now)
+{
+	struct ring_key *key = ring_key(k, name);
+	bool pending = false;
+
+	if (key == NULL)
+		return false;
+	pthread_mutex_lock(&k->lock);
+	if (key->state == NULL && ring_issuing(key, now) == NULL)
+		for (size_t i = 0; i < key->certificate_count; i++)
+			pending = pending || key->certificate[i].proof == PROOF_UNTRIED;
+	if (pending) {
+		key->wanted = monotonic_ms();
+		k->asked = true;
+	}
+	pthread_mutex_unlock(&k->lock);
+	return pending;
+}
+
 static bool has_spki(
 	const struct keyring *k, size_t from, size_t to, const uint8_t sha256[SHA256_SIZE])
 {

@@ -38,6 +38,8 @@ struct keyring_use {
  * in the detail. */
 enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct keyring_use *use,
 	struct refusal *why);
+/* Will it be known soon whether this key is served? Then its turn comes before that of others. */
+bool keyring_pending(struct keyring *k, const char *name, int64_t now);
 /* Is this the key of a delegation certificate of the configuration? */
 bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE]);
 /* Is this the key of one of the service's own TLS certificates? */

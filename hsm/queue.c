@@ -9,7 +9,8 @@
 #include "log.h"
 #include "token.h"
 
-#define SEND_MS 200
+#define SEND_MS	   200
+#define PENDING_MS 2500 /* a request waits so long for its keys, if its deadline allows it */
 
 void queue_answer(struct line *api, uint64_t serial, const struct buf *body)
 {
@@ -55,7 +56,8 @@ static struct job *job_take(struct queue *q)
 
 	pthread_mutex_lock(&q->lock);
 	for (;;) {
-		for (j = q->waiting > 0 ? q->first : NULL; j != NULL && j->taken; j = j->next)
+		for (j = q->waiting > 0 ? q->first : NULL; j != NULL && (j->taken || !j->ready);
+			j = j->next)
 			;
 		if (j != NULL || q->stopping)
 			break;
@@ -116,7 +118,8 @@ enum err queue_start(struct queue *q, unsigned workers)
 	pthread_mutex_init(&q->lock, NULL);
 	pthread_cond_init(&q->work, NULL);
 	q->thread = calloc(workers, sizeof *q->thread);
-	if (q->thread == NULL)
+	q->scratch = calloc(1, sizeof *q->scratch);
+	if (q->thread == NULL || q->scratch == NULL)
 		return ERR_NOMEM;
 	for (; q->workers < workers; q->workers++)
 		if (pthread_create(&q->thread[q->workers], NULL, worker, q) != 0)
@@ -155,6 +158,7 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 
 	if (e != ERR_OK)
 		return e;
+	j->ready = q->pending == NULL || !q->pending(q->arg, ask);
 	pthread_mutex_lock(&q->lock);
 	if (q->stopping)
 		e = ERR_STOPPING;
@@ -198,6 +202,31 @@ static void expire(struct queue *q, struct job *j, const struct refusal *why)
 	free(a);
 }
 
+/* Is what it waited for there, or does it take too long? */
+static bool settled(struct queue *q, const struct job *j)
+{
+	struct msg_head head;
+	struct reader body;
+
+	if (monotonic_us() - j->arrived > PENDING_MS * 1000)
+		return true;
+	if (msg_open(&head, &body, j->octets, j->len) != ERR_OK ||
+		msg_issue_read(q->scratch, &body) != ERR_OK)
+		return true;
+	return !q->pending(q->arg, q->scratch);
+}
+
+unsigned queue_unanswered(struct queue *q)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&q->lock);
+	for (struct job *j = q->first; j != NULL; j = j->next)
+		n += !deadline_answered(&j->deadline);
+	pthread_mutex_unlock(&q->lock);
+	return n;
+}
+
 unsigned queue_expire(struct queue *q)
 {
 	int64_t now = monotonic_ms();
@@ -206,6 +235,10 @@ unsigned queue_expire(struct queue *q)
 	pthread_mutex_lock(&q->lock);
 	for (struct job *j = q->first, *next; j != NULL; j = next) {
 		next = j->next;
+		if (!j->ready && settled(q, j)) {
+			j->ready = true;
+			pthread_cond_signal(&q->work);
+		}
 		if (now < j->deadline.at || !deadline_claim(&j->deadline))
 			continue;
 		expire(q, j, NULL);
@@ -246,6 +279,7 @@ void queue_join(struct queue *q)
 	for (unsigned i = 0; i < q->workers; i++)
 		pthread_join(q->thread[i], NULL);
 	free(q->thread);
+	free(q->scratch);
 	pthread_cond_destroy(&q->work);
 	pthread_mutex_destroy(&q->lock);
 }

@@ -9,6 +9,7 @@
 struct job {
 	struct job *next, *previous; /* in the list of all that are under way */
 	bool taken;		     /* by a worker */
+	bool ready;		     /* for one: nothing is awaited */
 	struct line *api;	     /* where the answer goes */
 	uint64_t serial;
 	int64_t arrived; /* monotonic_us */
@@ -30,6 +31,10 @@ struct queue {
 	/* the request's context at this moment; release gives it back */
 	void (*acquire)(void *arg, struct issuer *out);
 	void (*release)(void *arg, struct issuer *context);
+	/* Does a request have to wait for something that comes by itself? Main thread; NULL: never.
+	 */
+	bool (*pending)(void *arg, const struct msg_issue *ask);
+	struct msg_issue *scratch; /* main thread's */
 	void *arg;
 	struct append *ledger; /* hears of attempts that did not come back */
 };
@@ -42,8 +47,11 @@ enum err queue_start(struct queue *q, unsigned workers);
  */
 enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t serial,
 	const struct msg_issue *ask, const uint8_t *octets, size_t len, int64_t deadline);
-/* Answers what is over its deadline. Returns how many are under way. */
+/* Answers what is over its deadline; what waited and need not any more goes to the workers. Returns
+ * how many are under way. */
 unsigned queue_expire(struct queue *q);
+/* How many have no answer yet: one whose call does not come back is answered at its deadline. */
+unsigned queue_unanswered(struct queue *q);
 /* Answers all that no worker has taken. */
 void queue_refuse(struct queue *q, const struct refusal *why);
 /* No new work; wakes the workers, which end when nothing waits. */

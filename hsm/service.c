@@ -21,8 +21,9 @@
 #define LEAVE_MS      200 /* for those whose calls do come back, when others' don't */
 #define AGAIN_MS      30000
 #define LAST_MESSAGES 65536
-#define SELF_MS	      1000 /* between two looks at what this process has taken */
-#define BREAKER_MS    2000 /* between two looks whether the PIN breaker was cleared */
+#define HEIR_MS	      10000 /* for a successor, when this process must not go on for long */
+#define SELF_MS	      1000  /* between two looks at what this process has taken */
+#define BREAKER_MS    2000  /* between two looks whether the PIN breaker was cleared */
 
 void service_end(struct service *s, int code, const char *reason)
 {
@@ -32,6 +33,36 @@ void service_end(struct service *s, int code, const char *reason)
 		LN("exit", code));
 	s->exit_code = code;
 	s->drain_until = monotonic_ms() + DRAIN_MS;
+}
+
+void service_want_heir(struct service *s, const char *reason, int64_t ms)
+{
+	if (s->heir_wanted || s->retiring || s->exit_code >= 0)
+		return;
+	LOG(LOG_LEVEL_WARNING, "a new process is to take over", LS("reason", reason));
+	s->heir_wanted = true;
+	s->heir_until = ms == 0 ? 0 : monotonic_ms() + ms;
+	if (child_wants_heir() != ERR_OK)
+		service_end(s, EXIT_ABSENT, reason);
+}
+
+enum err service_say_ready(const struct service *s)
+{
+	return s->start->token == NULL ? child_ready_without() : child_ready();
+}
+
+/* A request whose keys are still to be proved waits for them, and for nothing else. */
+static bool context_pending(void *arg, const struct msg_issue *ask)
+{
+	struct service *s = arg;
+	struct keyring *keys = keeper_keys(&s->keeper);
+	int64_t now = clock_estimate();
+	bool pending = false;
+
+	for (uint16_t i = 0; i < ask->count; i++)
+		pending = keyring_pending(keys, ask->item[i].key, now) || pending;
+	keyring_unref(keys);
+	return pending;
 }
 
 static void context_acquire(void *arg, struct issuer *out)
@@ -76,11 +107,10 @@ static void look_at_self(struct service *s)
 		s->begin = have;
 	s->self_look = now + SELF_MS;
 	if (resources_leak(&s->begin, &have))
-		service_end(s, EXIT_ABSENT, "memory or descriptors have leaked away");
+		service_want_heir(s, "memory or descriptors have leaked away", HEIR_MS);
 }
 
-/* Half of the module's threads do not come back: a new process takes over. Those that do may write
- * down what they have. */
+/* No other process took over: those whose calls do come back may write down what they have. */
 static void leave(struct service *s, struct token *token)
 {
 	struct refusal why = {.err = ERR_OK};
@@ -92,6 +122,41 @@ static void leave(struct service *s, struct token *token)
 	refuse(&why, ERR_STOPPING, "", "%s", "");
 	why.retry_after = 1;
 	queue_refuse(&s->queue, &why);
+}
+
+/* Half of them do not come back: another process is to take over, within the same time once more.
+ */
+static void look_at_calls(struct service *s, struct token *token, int64_t limit)
+{
+	struct refusal why = {.err = ERR_OK};
+
+	if (!token_stuck(token, limit)) {
+		s->stuck_until = 0;
+		return;
+	}
+	if (s->stuck_until == 0) {
+		s->stuck_until = monotonic_ms() + limit;
+		service_want_heir(s, "calls of the module do not come back", 0);
+	}
+	if (s->retiring) { /* those that no worker has taken have not begun: another may sign them
+			    */
+		refuse(&why, ERR_STOPPING, "", "%s", "");
+		why.retry_after = 1;
+		queue_refuse(&s->queue, &why);
+	} else if (s->exit_code >= 0 || monotonic_ms() > s->stuck_until) {
+		leave(s, token);
+	}
+}
+
+/* Followed by another process: everything has its answer, or has had its time. */
+static void look_at_retirement(struct service *s)
+{
+	if (!s->retiring || s->exit_code >= 0 ||
+		(monotonic_ms() <= s->drain_until &&
+			(s->api != NULL || queue_unanswered(&s->queue) > 0)))
+		return;
+	service_end(s, EXIT_DRAINED, "everything is answered");
+	s->drain_until = monotonic_ms() + LEAVE_MS;
 }
 
 /* Reasons to end that no message tells. */
@@ -110,9 +175,12 @@ static void look_around(struct service *s)
 		service_end(s, EXIT_ABSENT, "the token is lost");
 	keys = keeper_keys(&s->keeper);
 	c = config_token(keyring_config(keys), s->start->token_name);
-	if (!s->leaving && token_stuck(token, c->sign_timeout_ms))
-		leave(s, token);
+	if (!s->leaving)
+		look_at_calls(s, token, c->sign_timeout_ms);
 	keyring_unref(keys);
+	if (s->heir_until != 0 && monotonic_ms() > s->heir_until && !s->retiring)
+		service_end(s, EXIT_ABSENT, "no new process took over");
+	look_at_retirement(s);
 }
 
 /* Nothing more can be sent to us; what the api has sent before is answered, so that it knows that
@@ -213,11 +281,12 @@ static enum err service_start(struct service *s)
 			&s->keeper, start->token_name, start->token, s->ledger, start->keys);
 	s->queue.acquire = context_acquire;
 	s->queue.release = context_release;
+	s->queue.pending = context_pending;
 	s->queue.arg = s;
 	s->queue.ledger = s->ledger;
 	if (e == ERR_OK)
 		e = queue_start(&s->queue, c->workers);
-	return e == ERR_OK ? child_ready() : e;
+	return e == ERR_OK ? service_say_ready(s) : e;
 }
 
 int service_run(const struct service_start *start)

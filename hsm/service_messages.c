@@ -7,6 +7,8 @@
 #include "log.h"
 #include "service_private.h"
 
+#define RETIRE_MS 10000
+
 static _Noreturn void malformed(const char *channel)
 {
 	LOG(LOG_LEVEL_ERROR, "malformed message", LS("channel", channel));
@@ -116,13 +118,18 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+/* Where this process's keys are. */
+static bool same_place(const struct config_token *a, const struct config_token *b)
+{
+	return same_text(a->module, b->module) && same_text(a->module_args, b->module_args) &&
+	       same_text(a->uri, b->uri);
+}
+
 /* What a running process can't change: the module, the login, the threads. */
 static bool same_token(const struct config_token *a, const struct config_token *b)
 {
-	bool same = same_text(a->module, b->module) && same_text(a->module_args, b->module_args) &&
-		    same_text(a->uri, b->uri) && same_text(a->pin, b->pin) &&
-		    a->sessions == b->sessions && a->workers == b->workers &&
-		    a->concurrency == b->concurrency &&
+	bool same = same_place(a, b) && same_text(a->pin, b->pin) && a->sessions == b->sessions &&
+		    a->workers == b->workers && a->concurrency == b->concurrency &&
 		    a->environment_count == b->environment_count;
 
 	for (size_t i = 0; same && i < a->environment_count; i++)
@@ -130,30 +137,34 @@ static bool same_token(const struct config_token *a, const struct config_token *
 	return same;
 }
 
+/* Policies and keys are taken over at once, as long as they are keys of this token. */
 static void take_config(
 	struct service *s, uint64_t serial, struct reader *body, int *fds, size_t count)
 {
 	struct child_secrets secrets;
 	struct config *config;
 	struct refusal why = {.err = ERR_OK};
-	struct keyring *keys = NULL, *old = keeper_keys(&s->keeper);
-	const struct config_token *was = config_token(keyring_config(old), s->start->token_name);
+	struct keyring *keys = NULL;
+	const struct config_token *was = config_token(s->start->config, s->start->token_name);
 	const struct config_token *token;
 
 	if (child_take_config(&config, &secrets, body, fds, count, sha256) != ERR_OK)
 		malformed("control");
 	child_secrets_close(&secrets);
 	token = config_token(config, s->start->token_name);
-	if (token == NULL || s->start->token == NULL || !same_token(token, was))
-		service_end(s, EXIT_ABSENT,
-			"the token's configuration changed: a new process takes it");
-	else if (keyring_new(&keys, config, s->start->token_name, &why) == ERR_OK) {
+	if (token == NULL || s->start->token == NULL) {
+		service_end(s, EXIT_ABSENT, "the configuration changed: a new process takes it");
+	} else if (same_place(token, was) &&
+		   keyring_new(&keys, config, s->start->token_name, &why) == ERR_OK) {
 		clock_need_sync(config->require_clock_sync);
 		keeper_configure(&s->keeper, keys);
 	}
 	child_answer_config(serial, &why);
+	if (token != NULL && why.err == ERR_OK && !same_token(token, was)) {
+		s->heir_wanted = false; /* an earlier one may not have come */
+		service_want_heir(s, "the token's configuration changed", 0);
+	}
 	config_unref(config);
-	keyring_unref(old);
 }
 
 static void take_hello(struct service *s, struct reader *body, int fd)
@@ -173,6 +184,18 @@ static void take_hello(struct service *s, struct reader *body, int fd)
 	}
 }
 
+/* A successor has the token open and the api's new requests: what this one has is answered. */
+static void take_heir(struct service *s, struct reader *body)
+{
+	struct msg_hello hello;
+
+	if (msg_hello_read(&hello, body) != ERR_OK || hello.role != ROLE_HSM)
+		malformed("control");
+	LOG(LOG_LEVEL_INFO, "followed by another process");
+	s->retiring = true;
+	s->drain_until = monotonic_ms() + RETIRE_MS;
+}
+
 void read_control(struct service *s)
 {
 	struct msg_head head;
@@ -190,6 +213,10 @@ void read_control(struct service *s)
 		malformed("control");
 	if (head.type == MSG_CONFIG)
 		take_config(s, head.serial, &body, fds, count);
+	else if (head.type == MSG_STATE && count == 0)
+		service_say_ready(s);
+	else if (head.type == MSG_HELLO && count == 0)
+		take_heir(s, &body);
 	else if (head.type == MSG_HELLO && count == 1)
 		take_hello(s, &body, fds[0]);
 	else

@@ -19,6 +19,10 @@ struct service {
 	struct resources begin;
 	bool breaker;	      /* it is set */
 	bool leaving;	      /* threads are stuck: it ends without them */
+	bool heir_wanted;     /* the parent was asked for a successor ... */
+	int64_t stuck_until;  /* half of the module's calls do not come back; 0: not so */
+	int64_t heir_until;   /* ... which should be there by then; 0: it may take its time */
+	bool retiring;	      /* it is there: what this one has is answered, then it ends */
 	struct msg_issue ask; /* scratch of the main thread */
 	struct msg_state_answer state;
 	uint8_t inbox[MSG_MAX];
@@ -26,6 +30,13 @@ struct service {
 
 /* The process ends with this code when what is under way is done. */
 void service_end(struct service *s, int code, const char *reason);
+
+/* Asks for a process that takes over while this one goes on; ends without it after `ms` (0: does
+ * not). */
+void service_want_heir(struct service *s, const char *reason, int64_t ms);
+
+/* To the parent. */
+enum err service_say_ready(const struct service *s);
 
 /* service_messages.c: one message of each channel, when there is one. */
 void read_control(struct service *s);

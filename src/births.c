@@ -13,46 +13,56 @@
 #include "parent.h"
 
 #define DELAY_FIRST_MS 100
-#define DELAY_TOKEN_MS 800
+#define DELAY_TOKEN_MS 500 /* with a birth, keys are served within 1 s after a fault */
 #define DELAY_CRASH_MS 5000
-#define LONG_LIFE_MS   30000
+#define HEALTHY_MS     1000 /* who served so long is born again at once */
 #define ANSWER_MS      60000
 #define HELLO_MS       2000
+#define ASK_MS	       1000 /* an hsm process that serves is asked so often ... */
+#define ASK_MOST       10   /* ... and killed when it has not answered so many times */
 
 /* The table. */
-static struct birth *find(struct parent *p, enum msg_role role, const char *token)
+static struct birth *find(struct parent *p, enum msg_role role, const char *token, bool spare)
 {
 	for (size_t i = 0; i < p->birth_count; i++)
-		if (p->birth[i].role == role && strcmp(p->birth[i].token, token) == 0)
+		if (p->birth[i].role == role && strcmp(p->birth[i].token, token) == 0 &&
+			p->birth[i].spare == spare)
 			return &p->birth[i];
 	return NULL;
 }
 
-static void place(
-	struct parent *p, struct birth *table, size_t *n, enum msg_role role, const char *token)
+struct birth *heir_other(struct parent *p, const struct birth *b)
 {
-	const struct birth *old = find(p, role, token);
+	return b->role != ROLE_HSM ? NULL : find(p, b->role, b->token, !b->spare);
+}
+
+static void place(struct parent *p, struct birth *table, size_t *n, enum msg_role role,
+	const char *token, bool spare)
+{
+	const struct birth *old = find(p, role, token, spare);
 	struct birth *b = &table[(*n)++];
 
 	if (old != NULL) {
 		*b = *old;
 		return;
 	}
-	*b = (struct birth){.role = role, .control = -1};
+	*b = (struct birth){.role = role, .control = -1, .spare = spare};
 	snprintf(b->token, sizeof b->token, "%s", token);
 }
 
 bool births_plan(struct parent *p)
 {
 	const struct config *c = p->config;
-	struct birth *table = calloc(p->birth_count + c->token_count + 2, sizeof *table);
+	struct birth *table = calloc(p->birth_count + 2 * c->token_count + 2, sizeof *table);
 	size_t n = 0;
 
 	if (table == NULL)
 		return false;
-	place(p, table, &n, ROLE_LEDGER, "");
-	for (size_t i = 0; i < c->token_count; i++)
-		place(p, table, &n, ROLE_HSM, c->token[i].name);
+	place(p, table, &n, ROLE_LEDGER, "", false);
+	for (size_t i = 0; i < c->token_count; i++) {
+		place(p, table, &n, ROLE_HSM, c->token[i].name, false);
+		place(p, table, &n, ROLE_HSM, c->token[i].name, true);
+	}
 	/* Tokens that are no longer configured end in order. */
 	for (size_t i = 0; i < p->birth_count; i++) {
 		const struct birth *b = &p->birth[i];
@@ -62,7 +72,7 @@ bool births_plan(struct parent *p)
 			table[n++] = *b;
 		}
 	}
-	place(p, table, &n, ROLE_API, "");
+	place(p, table, &n, ROLE_API, "", false);
 	free(p->birth);
 	p->birth = table;
 	p->birth_count = n;
@@ -71,7 +81,7 @@ bool births_plan(struct parent *p)
 
 static bool wanted(const struct parent *p, const struct birth *b)
 {
-	return b->role != ROLE_HSM || config_token(p->config, b->token) != NULL;
+	return b->role != ROLE_HSM || (!b->spare && config_token(p->config, b->token) != NULL);
 }
 
 void births_signal(const struct parent *p, enum msg_role role, int signal)
@@ -91,10 +101,16 @@ size_t births_alive(const struct parent *p, enum msg_role role)
 }
 
 /* Not after it was reaped: the number may be somebody else's by then. */
-static void slay(const struct birth *b)
+void births_slay(const struct birth *b)
 {
 	if (b->pid > 0)
 		kill(b->pid, SIGKILL);
+}
+
+void births_log(int level, const struct birth *b, const char *event)
+{
+	LOG((enum log_level)level, event, LS("child", program_name(b->role)), LS("token", b->token),
+		LN("pid", b->pid));
 }
 
 /* Births. */
@@ -113,8 +129,7 @@ static void bear(struct parent *p, struct birth *b)
 	if (spawn(p, b, p->config, p->bundle, false, why, sizeof why) == ERR_OK) {
 		b->phase = ASKED;
 		b->stale = false;
-		LOG(LOG_LEVEL_INFO, "born", LS("child", program_name(b->role)),
-			LS("token", b->token), LN("pid", b->pid));
+		births_log(LOG_LEVEL_INFO, b, "born");
 		return;
 	}
 	LOG(LOG_LEVEL_ERROR, "can't be born", LS("child", program_name(b->role)),
@@ -126,6 +141,39 @@ static void bear(struct parent *p, struct birth *b)
 	put_off(b, DELAY_CRASH_MS);
 }
 
+/* Is the hsm process that serves still there? An answer is another empty STATE. */
+static void ask(struct birth *b, int64_t now)
+{
+	struct buf out = BUF_INIT(64);
+
+	if (b->role != ROLE_HSM || b->phase < SERVING || b->control < 0 ||
+		now < b->asked_last + ASK_MS)
+		return;
+	b->asked_last = now;
+	if (++b->unanswered > ASK_MOST) {
+		births_log(LOG_LEVEL_ERROR, b, "does not answer: killed");
+		births_slay(b);
+		return;
+	}
+	msg_begin(&out, MSG_STATE, 0);
+	(void)channel_send(b->control, &out, NULL, 0, 0);
+	buf_free(&out);
+}
+
+static void look_after(struct birth *b, int64_t now)
+{
+	if ((b->serial != 0 && b->asked_at + ANSWER_MS <= now) ||
+		(b->kill_at != 0 && b->kill_at <= now)) {
+		births_log(LOG_LEVEL_ERROR, b,
+			b->serial != 0 ? "does not answer: killed" : "does not end: killed");
+		births_slay(b);
+		b->kill_at = 0;
+		b->asked_at = now;
+	}
+	if (b->serial == 0)
+		ask(b, now);
+}
+
 void births_due(struct parent *p)
 {
 	int64_t now = parent_now();
@@ -135,11 +183,10 @@ void births_due(struct parent *p)
 
 		if (b->pid == 0 && b->next_birth <= now && wanted(p, b))
 			bear(p, b);
-		else if (b->pid > 0 && b->serial != 0 && b->asked_at + ANSWER_MS <= now) {
-			LOG(LOG_LEVEL_ERROR, "does not answer: killed",
-				LS("child", program_name(b->role)), LS("token", b->token));
-			slay(b);
-		}
+		else if (b->pid > 0)
+			look_after(b, now);
+		if (b->heir_wanted && b->pid > 0 && !b->spare)
+			heir_due(p, b);
 	}
 }
 
@@ -155,6 +202,10 @@ int64_t births_wait(const struct parent *p)
 			due = b->next_birth;
 		else if (b->serial != 0)
 			due = b->asked_at + ANSWER_MS;
+		else if (b->role == ROLE_HSM && b->phase == SERVING)
+			due = b->asked_last + ASK_MS;
+		if (b->kill_at != 0 && b->kill_at < due)
+			due = b->kill_at;
 		if (due < least)
 			least = due;
 	}
@@ -171,27 +222,34 @@ static void say_hello(struct birth *to, const struct birth *about, int fd)
 	msg_begin(&out, MSG_HELLO, 0);
 	msg_hello_write(&out, &m);
 	if (channel_send(to->control, &out, &fd, 1, HELLO_MS) != ERR_OK)
-		slay(to);
+		births_slay(to);
 	buf_free(&out);
 }
 
-static void introduce(struct parent *p, struct birth *b)
+void births_introduce_two(struct birth *a, struct birth *b)
+{
+	int ends[2];
+
+	if (channel_pair(ends) != ERR_OK) {
+		LOG(LOG_LEVEL_ERROR, "no channel", LS("reason", strerror(errno)));
+		births_slay(a);
+		return;
+	}
+	say_hello(a, b, ends[0]);
+	say_hello(b, a, ends[1]);
+	close(ends[0]);
+	close(ends[1]);
+	if (a->role == ROLE_LEDGER || b->role == ROLE_LEDGER)
+		a->no_ledger = b->no_ledger = false;
+}
+
+void births_introduce(struct parent *p, struct birth *b)
 {
 	for (size_t i = 0; i < p->birth_count; i++) {
 		struct birth *other = &p->birth[i];
-		int ends[2];
 
-		if (other->role == b->role || other->phase < TAKEN)
-			continue;
-		if (channel_pair(ends) != ERR_OK) {
-			LOG(LOG_LEVEL_ERROR, "no channel", LS("reason", strerror(errno)));
-			slay(b);
-			return;
-		}
-		say_hello(b, other, ends[0]);
-		say_hello(other, b, ends[1]);
-		close(ends[0]);
-		close(ends[1]);
+		if (other->role != b->role && other->phase >= TAKEN && !other->spare && !b->spare)
+			births_introduce_two(b, other);
 	}
 }
 
@@ -209,15 +267,23 @@ static void taken(struct parent *p, struct birth *b)
 	b->stale = false;
 	if (b->phase == ASKED) {
 		b->phase = TAKEN;
-		introduce(p, b);
+		births_introduce(p, b);
 	}
 	p->started = p->started || all_in(p, TAKEN);
 }
 
-static void serves(struct parent *p, struct birth *b)
+static void serves(struct parent *p, struct birth *b, bool able)
 {
+	b->unanswered = 0;
+	if (b->phase == SERVING)
+		return;
 	b->phase = SERVING;
-	LOG(LOG_LEVEL_INFO, "serves", LS("child", program_name(b->role)), LS("token", b->token));
+	b->served_at = b->asked_last = parent_now();
+	births_log(LOG_LEVEL_INFO, b, "serves");
+	if (b->spare) {
+		heir_serves(p, b, able);
+		return;
+	}
 	if (p->announced || !all_in(p, SERVING))
 		return;
 	p->announced = true;
@@ -234,20 +300,25 @@ static void refused(struct parent *p, struct birth *b, const char *text)
 		p->exit_code = EXIT_CONFIGURATION;
 		return;
 	}
-	slay(b); /* it must not go on with an older one */
+	births_slay(b); /* it must not go on with an older one */
 }
 
 static bool understand(struct parent *p, struct birth *b, const uint8_t *octets, size_t len)
 {
 	struct msg_config_answer answer;
+	struct msg_hello hello;
 	struct msg_head head;
 	struct reader body;
 
 	if (msg_open(&head, &body, octets, len) != ERR_OK)
 		return false;
 	if (head.type == MSG_STATE && reader_done(&body) && b->phase >= TAKEN) {
-		serves(p, b);
+		serves(p, b, head.serial == 0);
 		return true;
+	}
+	if (head.type == MSG_HELLO && b->role == ROLE_HSM && b->phase == SERVING) {
+		b->heir_wanted = true;
+		return msg_hello_read(&hello, &body) == ERR_OK && hello.role == ROLE_HSM;
 	}
 	if (head.type != MSG_ANSWER(MSG_CONFIG) || b->serial == 0 || head.serial != b->serial ||
 		msg_config_answer_read(&answer, &body) != ERR_OK)
@@ -275,7 +346,7 @@ bool births_hear(struct parent *p, struct birth *b)
 	if (e != ERR_CLOSED)
 		LOG(LOG_LEVEL_ERROR, "a message that is none: killed",
 			LS("child", program_name(b->role)), LS("token", b->token));
-	slay(b); /* without a control channel it is no child of ours any more */
+	births_slay(b); /* without a control channel it is no child of ours any more */
 	close(b->control);
 	b->control = -1;
 	return false;
@@ -285,7 +356,8 @@ bool births_hear(struct parent *p, struct birth *b)
 static void bury(struct parent *p, struct birth *b, pid_t pid, int status)
 {
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	bool answered = b->phase >= TAKEN;
+	bool answered = b->phase >= TAKEN, healthy;
+	char token[NAME_SIZE];
 	int64_t lived = parent_now() - b->born_at;
 
 	LOG(p->stopping != 0 && code == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "ended",
@@ -294,12 +366,18 @@ static void bury(struct parent *p, struct birth *b, pid_t pid, int status)
 		LN("lived_ms", lived));
 	if (b->control >= 0)
 		close(b->control);
-	b->control = -1;
-	b->phase = GONE;
-	b->serial = 0;
-	b->stale = false;
-	if (lived >= LONG_LIFE_MS)
-		b->delay = 0;
+	memcpy(token, b->token, sizeof token);
+	healthy = b->served_at != 0 && parent_now() - b->served_at >= HEALTHY_MS;
+	*b = (struct birth){.role = b->role,
+		.spare = b->spare,
+		.retiring = b->retiring,
+		.heir_wanted = b->heir_wanted,
+		.control = -1,
+		.delay = healthy ? 0 : b->delay,
+		.next_birth = b->next_birth};
+	memcpy(b->token, token, sizeof b->token);
+	if (heir_buried(p, b))
+		return;
 	put_off(b, b->role == ROLE_HSM ? DELAY_TOKEN_MS : DELAY_CRASH_MS);
 	if (!p->started && !answered && code != EXIT_TEMPORARY && p->exit_code < 0 &&
 		p->stopping == 0) {
@@ -334,15 +412,17 @@ void births_update(struct parent *p)
 	for (size_t i = 0; i < p->birth_count && p->reloading; i++) {
 		struct birth *b = &p->birth[i];
 
-		if (!b->stale)
+		if (!b->stale || b->retiring) {
+			b->stale = false;
 			continue;
+		}
 		if (b->serial != 0) /* one after the other */
 			return;
 		if (send_config(p, b, p->config, p->bundle, false, why, sizeof why) == ERR_OK)
 			return;
 		LOG(LOG_LEVEL_ERROR, "configuration not handed over: killed",
 			LS("child", program_name(b->role)), LS("reason", why));
-		slay(b);
+		births_slay(b);
 		b->stale = false;
 	}
 	if (!p->reloading)

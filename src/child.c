@@ -222,13 +222,41 @@ enum err child_answer_config(uint64_t serial, const struct refusal *why)
 	return e;
 }
 
-enum err child_ready(void)
+static enum err say(const struct buf *out)
+{
+	return channel_send(CHILD_CONTROL, out, NULL, 0, CONTROL_TIMEOUT_MS);
+}
+
+static enum err say_state(uint64_t serial)
 {
 	struct buf out = BUF_INIT(64);
 	enum err e;
 
-	msg_begin(&out, MSG_STATE, 0);
-	e = channel_send(CHILD_CONTROL, &out, NULL, 0, CONTROL_TIMEOUT_MS);
+	msg_begin(&out, MSG_STATE, serial);
+	e = say(&out);
+	buf_free(&out);
+	return e;
+}
+
+enum err child_ready(void)
+{
+	return say_state(0);
+}
+
+enum err child_ready_without(void)
+{
+	return say_state(1);
+}
+
+enum err child_wants_heir(void)
+{
+	struct msg_hello m = {.role = ROLE_HSM};
+	struct buf out = BUF_INIT(256);
+	enum err e;
+
+	msg_begin(&out, MSG_HELLO, 0);
+	msg_hello_write(&out, &m);
+	e = say(&out);
 	buf_free(&out);
 	return e;
 }

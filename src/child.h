@@ -46,7 +46,11 @@ enum err child_take_config(struct config **config, struct child_secrets *secrets
 	void (*digest)(const void *, size_t, uint8_t[SHA256_SIZE]));
 /* Answers CONFIG. why NULL or ERR_OK: taken. */
 enum err child_answer_config(uint64_t serial, const struct refusal *why);
-/* Tells the parent that this process serves. */
+/* Tells the parent that this process serves; also its answer when it is asked by an empty STATE. */
 enum err child_ready(void);
+/* hsm: the same, of one that has no login. */
+enum err child_ready_without(void);
+/* hsm: asks the parent for a successor; the HELLO that has no descriptor says that it is there. */
+enum err child_wants_heir(void);
 
 #endif

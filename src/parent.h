@@ -29,8 +29,17 @@ struct birth {
 	int64_t asked_at; /* all times monotonic, ms */
 	int64_t born_at;
 	int64_t next_birth;
-	int64_t delay; /* before the birth that follows the next death */
-	bool stale;    /* lives with an older configuration */
+	int64_t delay;	    /* before the birth that follows the next death */
+	bool stale;	    /* lives with an older configuration */
+	int64_t served_at;  /* 0: has not said yet that it serves */
+	int64_t kill_at;    /* it must have ended by then; 0: need not */
+	int64_t asked_last; /* whether it still answers */
+	unsigned unanswered;
+	/* Of hsm processes; births_heir.c. */
+	bool spare;    /* the second of its token: the heir, or the one that is being followed */
+	bool retiring; /* a spare that has been followed and drains */
+	bool heir_wanted;
+	bool no_ledger; /* the one before still writes its last records */
 };
 
 /* A revocation list on the disk, as it was when it was read. */
@@ -104,6 +113,26 @@ void births_reap(struct parent *p); /* the children that ended */
 void births_update(struct parent *p);
 void births_signal(const struct parent *p, enum msg_role role, int signal); /* ROLE_PARENT: all */
 size_t births_alive(const struct parent *p, enum msg_role role);
+
+/* What births*.c share. Both processes of a token stand in the table. */
+void births_slay(const struct birth *b);
+void births_log(int level, const struct birth *b, const char *event);
+/* To all of its neighbours. */
+void births_introduce(struct parent *p, struct birth *b);
+/* A channel between two that have taken their configuration. */
+void births_introduce_two(struct birth *a, struct birth *b);
+
+/*
+ * births_heir.c: an hsm process asks for a successor. Its heir is born beside it and has the token
+ * open when it says that it serves; then the api's channel leads there, the first one answers what
+ * it has and ends, and the ledger's channel follows.
+ */
+struct birth *heir_other(struct parent *p, const struct birth *b); /* NULL: none */
+void heir_due(struct parent *p, struct birth *first);
+/* The heir says that it serves; able: it has the token. */
+void heir_serves(struct parent *p, struct birth *heir, bool able);
+/* One of the two ended (pid is 0 already). True: nothing is to be born in its place. */
+bool heir_buried(struct parent *p, struct birth *b);
 
 /* watch.c */
 /* Remembers the revocation lists of p->config. */

@@ -120,7 +120,8 @@ static void spawn(struct process *p, const char *argument)
 }
 
 /* The births that PROCESSES.md tells, up to the process's own "I serve". */
-static void start(struct process *p, const struct fixture_token *t, const struct buf *bundle)
+static void start_with(struct process *p, const struct fixture_token *t, const struct buf *bundle,
+	bool with_ledger)
 {
 	char pin[256];
 	int ends[2];
@@ -130,12 +131,30 @@ static void start(struct process *p, const struct fixture_token *t, const struct
 	snprintf(pin, sizeof pin, "%s/pin", t->folder);
 	spawn(p, "main");
 	ck_assert_int_eq(send_config(p->control, bundle, pin), ERR_OK);
-	send_hello(p->control, ROLE_LEDGER, fake_ledger_start(&p->ledger));
+	if (with_ledger)
+		send_hello(p->control, ROLE_LEDGER, fake_ledger_start(&p->ledger));
 	ck_assert_int_eq(channel_pair(ends), ERR_OK);
 	p->api = ends[0];
 	send_hello(p->control, ROLE_API, ends[1]);
 	ck_assert_uint_gt(receive(p->control, &head, &body), 0);
 	ck_assert_uint_eq(head.type, MSG_STATE);
+}
+
+static void start(struct process *p, const struct fixture_token *t, const struct buf *bundle)
+{
+	start_with(p, t, bundle, true);
+}
+
+/* "You have a successor." */
+static void send_followed(const struct process *p)
+{
+	struct msg_hello hello = {.role = ROLE_HSM};
+	struct buf out = BUF_INIT(MSG_MAX);
+
+	msg_begin(&out, MSG_HELLO, 0);
+	msg_hello_write(&out, &hello);
+	ck_assert_int_eq(channel_send(p->control, &out, NULL, 0, 1000), ERR_OK);
+	buf_free(&out);
 }
 
 static int wait_exit(struct process *p)
@@ -529,6 +548,8 @@ START_TEST(configuration_changes)
 	struct buf next = BUF_INIT(CONFIG_BUNDLE_MAX);
 	uint8_t generation[SHA256_SIZE];
 	char pin[256], folder[256];
+	struct msg_head head;
+	struct reader body;
 	struct process p;
 
 	if (!prepare(FIXTURE_MODULE, false))
@@ -561,9 +582,52 @@ START_TEST(configuration_changes)
 	buf_reset(&next);
 	config_unref(fixture_config(&key, 0, folder, FIXTURE_MODULE, "pkcs11:token=tset", &next));
 	ck_assert_int_eq(send_config(p.control, &next, pin), ERR_OK);
-	ck_assert_int_eq(wait_exit(&p), 75);
+	/* another token: it asks for a successor, and goes on until that is there */
+	ck_assert_uint_gt(receive(p.control, &head, &body), 0);
+	ck_assert_uint_eq(head.type, MSG_HELLO);
+	send_issue(&p, 2);
+	take_answer(&p, 2);
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	send_followed(&p);
+	close(p.api);
+	ck_assert_int_eq(wait_exit(&p), 0);
 	fake_ledger_stop(&p.ledger);
 	buf_free(&next);
+	finish();
+}
+END_TEST
+
+/* A successor gets the api's requests first and the ledger when the one before has ended: requests
+ * wait for that. Followed itself, it answers everything that comes until the api's channel ends. */
+START_TEST(follows_and_is_followed)
+{
+	struct process p;
+
+	if (!prepare(FIXTURE_MODULE, false))
+		return;
+	start_with(&p, &token, &bundle, false);
+	fixture_issue(&ask, "www", &spki, 1);
+	send_issue(&p, 1);
+	get_state(&p); /* its answer is not behind the other */
+	usleep(300000);
+	ck_assert_int_eq(channel_receive(p.api, inbox, sizeof inbox, &(size_t){0}, NULL, NULL, 0),
+		ERR_TIMEOUT);
+	send_hello(p.control, ROLE_LEDGER, fake_ledger_start(&p.ledger));
+	take_answer(&p, 1);
+	verify_grant(&answer.grant[0], &pem[0], DC_SERVER);
+	send_followed(&p);
+	for (uint64_t i = 2; i < 5; i++) {
+		send_issue(&p, i);
+		take_answer(&p, i);
+		ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	}
+	ck_assert_int_eq(waitpid(p.pid, NULL, WNOHANG), 0);
+	close(p.api);
+	ck_assert_int_eq(wait_exit(&p), 0);
+	/* all that it had begun is written down */
+	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_AUTHORISED), 4);
+	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_ISSUED), 4);
+	fake_ledger_stop(&p.ledger);
 	finish();
 }
 END_TEST
@@ -714,6 +778,7 @@ int main(void)
 	tcase_add_test(c, wrong_pin_once);
 	tcase_add_test(c, nothing_but_signatures);
 	tcase_add_test(c, configuration_changes);
+	tcase_add_test(c, follows_and_is_followed);
 	tcase_add_test(c, token_lost_while_serving);
 	tcase_add_test(c, with_the_real_ledger);
 	tcase_add_test(c, ends_as_told);

@@ -52,3 +52,7 @@ LONG_TESTS += tests/e2e_scale.sh
 E2E_TESTS += tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_opencryptoki.sh tests/e2e_keys.sh
 LONG_TESTS += tests/e2e_tpm2.sh
 EXTRA_DIST += tests/modules.sh tests/e2e_keys.sh tests/e2e_tpm2.sh tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_opencryptoki.sh tests/e2e_scale.sh tests/faults/hsm_scale.py
+
+# the process that holds the keys is followed by another
+E2E_TESTS += tests/e2e_heir.sh
+EXTRA_DIST += tests/e2e_heir.sh

@@ -3,7 +3,7 @@
  * $DCSIGN_TEST_DIR/log, and ends as it is told. Its role is the name that it is started by. Files
  * in that folder steer it, ROLE as in "hsm": refuse-ROLE      refuses CONFIG exit-ROLE        ends
  * at once with the code that the file holds deaf-ROLE        does not end on SIGTERM garbage-ROLE
- * sends its parent a message that is none
+ * sends its parent a message that is none mute-ROLE        does not say any more that it serves
  */
 #include "settings.h"
 
@@ -162,6 +162,13 @@ static void hear(void)
 		_exit(70);
 	if (head.type == MSG_HELLO && count == 1) {
 		meet(&body, fds[0]);
+	} else if (head.type == MSG_HELLO && count == 0) {
+		note("followed");
+	} else if (head.type == MSG_STATE && told("mute") < 0) {
+		if (child_ready() != ERR_OK)
+			_exit(70);
+	} else if (head.type == MSG_STATE) {
+		return;
 	} else if (head.type == MSG_CONFIG) {
 		if (child_take_config(&c, &secrets, &body, fds, count, no_digest) != ERR_OK)
 			_exit(70);
