@@ -74,7 +74,22 @@ static struct job *job_take(struct queue *q)
 	return j;
 }
 
-static void job_do(struct queue *q, struct job *j, struct msg_issue *ask)
+/* The configuration may have changed since it was ready: then it waits again. */
+static bool waits_again(struct queue *q, struct job *j, const struct msg_issue *ask)
+{
+	if (q->pending == NULL || monotonic_us() - j->arrived > PENDING_MS * 1000 ||
+		!q->pending(q->arg, ask))
+		return false;
+	pthread_mutex_lock(&q->lock);
+	j->taken = j->ready = false;
+	q->busy--;
+	q->waiting++;
+	pthread_mutex_unlock(&q->lock);
+	return true;
+}
+
+/* False: it is not done, and stays in the queue. */
+static bool job_do(struct queue *q, struct job *j, struct msg_issue *ask)
 {
 	struct buf answer = BUF_INIT(MSG_MAX);
 	struct issuer context;
@@ -82,18 +97,23 @@ static void job_do(struct queue *q, struct job *j, struct msg_issue *ask)
 	struct reader body;
 
 	if (deadline_passed(&j->deadline))
-		return; /* answered by queue_expire */
+		return true; /* answered by queue_expire */
 	if (msg_open(&head, &body, j->octets, j->len) != ERR_OK ||
 		msg_issue_read(ask, &body) != ERR_OK)
-		return; /* was read once before */
-	span_end(SPAN_QUEUE, j->arrived);
+		return true; /* was read once before */
 	q->acquire(q->arg, &context);
+	if (waits_again(q, j, ask)) {
+		q->release(q->arg, &context);
+		return false;
+	}
+	span_end(SPAN_QUEUE, j->arrived);
 	issue(&context, ask, &j->deadline, &answer);
 	if (deadline_claim(&j->deadline))
 		queue_answer(j->api, j->serial, &answer);
 	span_end(SPAN_TOTAL, j->arrived);
 	q->release(q->arg, &context);
 	buf_free(&answer);
+	return true;
 }
 
 static void *worker(void *arg)
@@ -103,7 +123,8 @@ static void *worker(void *arg)
 	struct job *j;
 
 	while (ask != NULL && (j = job_take(q)) != NULL) {
-		job_do(q, j, ask);
+		if (!job_do(q, j, ask))
+			continue;
 		pthread_mutex_lock(&q->lock);
 		job_remove(q, j);
 		pthread_mutex_unlock(&q->lock);
