@@ -15,5 +15,5 @@ uninstall-local:
 	rm -f '$(DESTDIR)$(completiondir)/dcsign'
 
 EXTRA_DIST += debian/changelog debian/control debian/copyright debian/dcsign.docs debian/dcsign.install \
-	debian/dcsignd.docs debian/dcsignd.install debian/rules debian/source/format
+	debian/dcsignd.docs debian/dcsignd.examples debian/dcsignd.install debian/rules debian/source/format
 EXTRA_DIST += contrib/pki/README.md contrib/pki/ca.cnf contrib/pki/cfssl.json doc/quickstart.md

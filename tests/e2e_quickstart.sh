@@ -156,4 +156,9 @@ if command -v cfssl >/dev/null && command -v cfssljson >/dev/null; then
 else
 	note "cfssl is not here (Debian: golang-cfssl): its commands were not tried"
 fi
+for page in README.md doc/quickstart.md contrib/pki/README.md; do
+	for to in $(grep -oE '\]\([^)#]+\)' "$TOP_SRCDIR/$page" | sed 's/^](//; s/)$//' | grep -v ^http); do
+		[ -e "$TOP_SRCDIR/$(dirname "$page")/$to" ] || fail "$page points to $to, which is not there"
+	done
+done
 [ "$ran" -gt 60 ] || fail "only $ran lines were run"
