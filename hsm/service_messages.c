@@ -53,7 +53,7 @@ static void state_clock(struct msg_state_answer *state)
 	for (uint16_t i = 0; i < state->count; i++) {
 		struct msg_state_key *key = &state->key[i];
 
-		if (key->err != ERR_OK)
+		if (key->err != ERR_OK && key->err != ERR_KEY_UNPROVED)
 			continue;
 		key->err = ERR_CLOCK;
 		snprintf(key->detail, sizeof key->detail, "%.*s", (int)sizeof key->detail - 1,

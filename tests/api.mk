@@ -2,8 +2,8 @@
 check_PROGRAMS += tests/api_parent
 tests_api_parent_SOURCES = tests/api_parent.c
 tests_api_parent_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
-E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
-EXTRA_DIST += tests/ABUSE.md tests/load.py tests/e2e_replace.sh tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
+E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_holds_tokens.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
+EXTRA_DIST += tests/ABUSE.md tests/load.py tests/e2e_replace.sh tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_holds_tokens.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
 
 # what the ledger is asked through the API
 E2E_TESTS += tests/e2e_ledger_api.sh tests/e2e_policy.sh
@@ -55,3 +55,13 @@ tests_fuzz_batch_LDADD = api/libapi.a $(FUZZ_LINK) $(JANSSON_LIBS)
 tests_fuzz_query_SOURCES = tests/fuzz_query.c
 tests_fuzz_query_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
 tests_fuzz_query_LDADD = api/libapi.a $(FUZZ_LINK)
+
+# clocks that stand where a test says
+check_PROGRAMS += tests/faults/wallclock.so
+tests_faults_wallclock_so_SOURCES = tests/faults/wallclock.c
+tests_faults_wallclock_so_CFLAGS = -std=gnu11 $(PROJECT_CFLAGS) -fno-sanitize=all -fPIC
+tests_faults_wallclock_so_LDFLAGS = -shared -Wl,-z,defs -Wl,-z,relro -Wl,-z,now
+tests_faults_wallclock_so_LDADD =
+E2E_TESTS += tests/e2e_clock_boot.sh tests/e2e_overload.sh
+LONG_TESTS += tests/e2e_clock_boot.sh tests/e2e_overload.sh tests/e2e_api_strict.py tests/e2e_api_abuse.py
+EXTRA_DIST += tests/e2e_clock_boot.sh tests/e2e_overload.sh

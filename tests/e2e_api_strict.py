@@ -18,7 +18,7 @@ import time
 from api_fixture import (CLIENT, CREDENTIALS, CSR_PEM, DAY, NOW, SPKI, Authority, Case, ask, ec, hashes, main,
                          name, pem, private_pem, read_all, uri, x509)
 
-LONG = os.environ.get("DCSIGN_LONG") == "1"
+LONG = os.environ.get("DCSIGN_TESTS") == "long"
 BODY = json.dumps({"csr": CSR_PEM}).encode()
 GET = b"GET /v1/whoami HTTP/1.1\r\n"
 POST = b"POST " + CREDENTIALS.encode() + b" HTTP/1.1\r\n"
