@@ -20,3 +20,8 @@ tests_check_disk_LDADD = $(LEDGER_CHECK)
 
 E2E_TESTS += tests/e2e_wayback.sh
 EXTRA_DIST += tests/e2e_wayback.sh
+
+E2E_TESTS += tests/e2e_kill_cycles.sh
+LONG_TESTS += tests/e2e_kill_cycles.sh
+SOAK_TESTS += tests/e2e_kill_cycles.sh
+EXTRA_DIST += tests/e2e_kill_cycles.sh tests/faults/kill_cycles.py

@@ -4,6 +4,8 @@ LINT_TESTS =
 E2E_TESTS =
 # Those of them that do more with DCSIGN_TESTS=long.
 LONG_TESTS =
+# Those that take hours with DCSIGN_TESTS=soak.
+SOAK_TESTS =
 TEST_EXTENSIONS = .sh .py
 SH_LOG_COMPILER = bash
 PY_LOG_COMPILER = /usr/bin/python3
@@ -34,4 +36,7 @@ check-unit:
 # Up to 60 minutes.
 check-long:
 	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(LONG_TESTS)'
-.PHONY: check-unit check-long
+# Hours.
+soak:
+	DCSIGN_TESTS=soak $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(SOAK_TESTS)'
+.PHONY: check-unit check-long soak

@@ -1,0 +1,148 @@
+"""kill -9 of random processes of the service under load, again and again, with nobody's help but a
+supervisor that starts dcsignd again when it ends.
+
+kill_cycles.py DCSIGND CONFIG KILLS: with WORK, URL, MONITOR, SPKI in the environment. What clients got
+lies in WORK/got afterwards. Every tenth kill waits for a quiet service and measures how long it takes
+until a credential that is asked for afterwards is there.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from hsm_service import Failed, Service, check
+
+NAMES = ("hsm", "ledger", "api")
+RECOVERY = 30.0  # seconds: more than this is no recovery, however busy the machine
+
+
+class Supervisor(threading.Thread):
+    def __init__(self, command, log):
+        super().__init__(daemon=True)
+        self.command, self.log = command, log
+        self.stop = False
+        self.process = None
+        self.ends = []
+
+    def run(self):
+        while not self.stop:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            status = self.process.wait()
+            self.ends.append(status)
+            if status not in (0, -signal.SIGKILL):
+                time.sleep(0.1)
+
+
+class Cycles(Service):
+    def __init__(self, supervisor):
+        super().__init__()
+        self.supervisor = supervisor
+        self.quiet = threading.Event()
+        self.stop = False
+        self.asked = self.issued = 0
+
+    def client(self, key):
+        while not self.stop:
+            self.asked += 1
+            try:
+                status = self.issue(key)[0]
+            except Failed:
+                status = 0
+            self.issued += status == 201
+            if status != 201:
+                time.sleep(0.02)
+
+    def alive(self):
+        """(name, pid) of what can be killed now; the daemon itself now and then."""
+        self.daemon = self.supervisor.process.pid
+        found = [(name, self.child(name)) for name in NAMES]
+        return [(name, pid) for name, pid in found if pid is not None]
+
+    def recovered(self, begun):
+        while time.monotonic() - begun < RECOVERY:
+            try:
+                if self.issue("www")[0] == 201:
+                    return time.monotonic() - begun
+            except Failed:
+                pass
+            time.sleep(0.01)
+        raise Failed(f"no credential within {RECOVERY} s")
+
+    def victim(self, n):
+        if n % 14 == 13:
+            return "daemon", self.supervisor.process.pid
+        until = time.monotonic() + RECOVERY
+        while time.monotonic() < until:
+            found = self.alive()
+            if found:
+                return random.choice(found)
+            time.sleep(0.01)
+        raise Failed(f"no process is born within {RECOVERY} s")
+
+    def kill_one(self, n):
+        name, pid = self.victim(n)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        return name
+
+
+def main():
+    seed = int(os.environ.get("KILL_SEED", time.time_ns() % 10**6))
+    random.seed(seed)
+    kills = int(sys.argv[3])
+    begun = time.monotonic()
+    with open(os.path.join(os.environ["WORK"], "log"), "ab") as log:
+        environment = {k: v for k, v in os.environ.items() if k != "SOFTHSM2_CONF"}
+        os.environ.clear()
+        os.environ.update(environment)
+        supervisor = Supervisor(sys.argv[1:2] + ["-c", sys.argv[2]], log)
+        supervisor.start()
+        time.sleep(0.2)
+        service = Cycles(supervisor)
+        service.recovered(time.monotonic())
+        clients = [threading.Thread(target=service.client, args=(k,)) for k in ("www", "www384", "www")]
+        for c in clients:
+            c.start()
+        count, recoveries = {}, []
+        try:
+            for n in range(kills):
+                if n % 10 == 0:
+                    service.recovered(time.monotonic())
+                name = service.kill_one(n)
+                count[name] = count.get(name, 0) + 1
+                if n % 10 == 0:
+                    recoveries.append((service.recovered(time.monotonic()), name))
+                time.sleep(random.uniform(0, 0.15))
+            service.recovered(time.monotonic())
+        finally:
+            service.stop = True
+            for c in clients:
+                c.join()
+            supervisor.stop = True
+            supervisor.process.terminate()
+            supervisor.join(30)
+    check(supervisor.ends[-1] == 0, f"dcsignd ended with {supervisor.ends[-1]} after SIGTERM")
+    # 70: a child was killed before it had answered at the first start
+    strange = [e for e in supervisor.ends if e not in (0, -signal.SIGKILL, 70)]
+    check(not strange, f"dcsignd ended by itself: {strange}")
+    recoveries.sort()
+    seconds = time.monotonic() - begun
+    print(
+        f"-- {kills} kills in {seconds:.0f} s ({', '.join(f'{v} {k}' for k, v in sorted(count.items()))}), seed {seed}: "
+        f"{service.issued} of {service.asked} requests got a credential; recovery: median "
+        f"{recoveries[len(recoveries) // 2][0]:.2f} s, longest {recoveries[-1][0]:.2f} s ({recoveries[-1][1]})"
+    )
+    check(service.issued >= kills / 10, f"only {service.issued} credentials under load")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as e:
+        sys.exit(f"FAIL: {e}")
