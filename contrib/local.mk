@@ -17,3 +17,5 @@ uninstall-local:
 EXTRA_DIST += debian/changelog debian/control debian/copyright debian/dcsign.docs debian/dcsign.install \
 	debian/dcsignd.docs debian/dcsignd.examples debian/dcsignd.install debian/rules debian/source/format
 EXTRA_DIST += contrib/pki/README.md contrib/pki/ca.cnf contrib/pki/cfssl.json doc/quickstart.md
+EXTRA_DIST += contrib/two-nodes.sh contrib/haproxy/haproxy.cfg \
+	contrib/postgres/roles.sql contrib/postgres/dcsign.conf contrib/postgres/pg_hba.conf

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what Debian 12 needs to build and try dcsign, and with the argument `check` also what its
-# tests need, with `long` what `make check-long` needs besides. Says what it does; does nothing when
+# tests need, with `long` what `make check-long` needs besides,
+# with `nodes` what contrib/two-nodes.sh needs. Says what it does; does nothing when
 # everything is there or DCSIGN_SKIP_INSTALL=1.
 set -eu
 
@@ -9,18 +10,20 @@ build='gcc libc6-dev make autoconf automake autoconf-archive pkg-config
 	libp11-kit-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev'
 try='softhsm2 openssl curl ca-certificates libnss3-tools android-libboringssl-dev'
 check='check clang libclang-rt-14-dev clang-format opensc opensc-pkcs11 python3-minimal
-	python3-cryptography python3-yaml faketime mandoc strace xz-utils libnss3-dev postgresql haproxy
+	python3-cryptography python3-yaml faketime mandoc strace xz-utils libnss3-dev
 	p11-kit p11-kit-modules opencryptoki gdb systemd golang-cfssl'
+nodes='postgresql haproxy'
 long='chromium-headless-shell fonts-dejavu-core
 	swtpm tpm2-abrmd libtss2-tcti-tabrmd0 libtpm2-pkcs11-1 dbus
 	debhelper dpkg-dev lintian mmdebstrap systemd-container'
 
 case "${1-}" in
 '') wanted="$build $try" ;;
-check) wanted="$build $try $check" ;;
-long) wanted="$build $try $check $long" ;;
+nodes) wanted="$build $try $nodes" ;;
+check) wanted="$build $try $check $nodes" ;;
+long) wanted="$build $try $check $nodes $long" ;;
 *)
-	echo "usage: sh contrib/packages.sh [check | long]" >&2
+	echo "usage: sh contrib/packages.sh [nodes | check | long]" >&2
 	exit 2
 	;;
 esac

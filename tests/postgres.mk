@@ -1,3 +1,3 @@
 # tests of the PostgreSQL engine: they need a server of Debian
-E2E_TESTS += tests/e2e_postgres_suites.sh tests/e2e_postgres.sh
-EXTRA_DIST += tests/postgres.sh tests/postgres_load.py tests/e2e_postgres_suites.sh tests/e2e_postgres.sh
+E2E_TESTS += tests/e2e_postgres_suites.sh tests/e2e_postgres.sh tests/e2e_two_nodes.sh
+EXTRA_DIST += tests/postgres.sh tests/postgres_load.py tests/e2e_postgres_suites.sh tests/e2e_postgres.sh tests/e2e_two_nodes.sh

@@ -3,7 +3,8 @@
 
 postgres_load.py URL[,URL...] PKI STOP GOT SPKI [THREADS]: until the file STOP is there; each credential is
 a line "key id sha256" of GOT. postgres_load.py --check RECORDS GOT: every one is ISSUED, one for each key,
-and every AUTHORISED has exactly one outcome.
+and every AUTHORISED has exactly one outcome. postgres_load.py --race URL1 URL2 PKI GOT SPKI ROUNDS: the same
+request to two nodes at once, each round with a key of its own: both must get the same credential.
 """
 import base64
 import collections
@@ -77,6 +78,39 @@ def load(urls, pki, stop, got, spki, threads="4"):
     print("-- answers:", dict(sum((c.statuses for c in clients), collections.Counter())))
 
 
+def race(first, second, pki, got, spki, rounds):
+    barrier = threading.Barrier(2)
+    answers = {}
+
+    class Racer(Client):
+        def run(self):
+            for n in range(int(rounds)):
+                barrier.wait()
+                got = None
+                for _ in range(100):
+                    try:
+                        got = self.ask("race-%d-%d" % (os.getpid(), n))
+                    except (OSError, http.client.HTTPException, ValueError):
+                        self.connection = None
+                    if got is not None:
+                        break
+                    threading.Event().wait(0.05)
+                answers[self.number, n] = got
+
+    racers = [Racer(i, [first, second], pki, None, None, spki) for i in range(2)]
+    for r in racers:
+        r.start()
+    for r in racers:
+        r.join()
+    with open(got, "a") as out:
+        for n in range(int(rounds)):
+            a, b = answers[0, n], answers[1, n]
+            if a is None or b is None or a["credential"] != b["credential"] or a["id"] != b["id"]:
+                sys.exit("FAIL: two nodes gave %s and %s for one Idempotency-Key" % (a, b))
+            digest = hashlib.sha256(base64.b64decode(a["credential"])).hexdigest()
+            out.write("race-%d-%d %s %s\n" % (os.getpid(), n, a["id"], digest))
+
+
 def check(records, got):
     issued, by_key, outcomes, authorised = {}, collections.Counter(), collections.Counter(), {}
     for line in open(records, encoding="utf-8"):
@@ -109,4 +143,4 @@ def check(records, got):
 
 
 if __name__ == "__main__":
-    check(*sys.argv[2:]) if sys.argv[1] == "--check" else load(*sys.argv[1:])
+    {"--check": check, "--race": race}.get(sys.argv[1], lambda *a: load(sys.argv[1], *a))(*sys.argv[2:])
