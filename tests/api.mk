@@ -62,6 +62,6 @@ tests_faults_wallclock_so_SOURCES = tests/faults/wallclock.c
 tests_faults_wallclock_so_CFLAGS = -std=gnu11 $(PROJECT_CFLAGS) -fno-sanitize=all -fPIC
 tests_faults_wallclock_so_LDFLAGS = -shared -Wl,-z,defs -Wl,-z,relro -Wl,-z,now
 tests_faults_wallclock_so_LDADD =
-E2E_TESTS += tests/e2e_clock_boot.sh tests/e2e_overload.sh
+E2E_TESTS += tests/e2e_clock_boot.sh tests/e2e_overload.sh tests/e2e_replace.sh
 LONG_TESTS += tests/e2e_clock_boot.sh tests/e2e_overload.sh tests/e2e_api_strict.py tests/e2e_api_abuse.py
 EXTRA_DIST += tests/e2e_clock_boot.sh tests/e2e_overload.sh
