@@ -151,11 +151,13 @@ static bool find_client(struct exchange *x)
 	x->client = peer_client(x->snapshot->config, x->peer, &ambiguous);
 	if (x->client != NULL)
 		return true;
-	if (log_gate_open(&gate, monotonic_ms(), &left_out))
+	if (log_gate_open(&gate, monotonic_ms(), &left_out)) {
 		LOG(LOG_LEVEL_WARNING, "unknown client", LS("peer", x->peer->address),
 			LS("subject", x->peer->x509.subject), LS("serial", x->peer->x509.serial),
 			LS("reason", ambiguous ? "several clients match" : "no client matches"),
 			LS("request", x->id), LN("left_out", left_out));
+		signer_stranger(x->service->signer, x->id, x->peer, left_out);
+	}
 	(void)routes_problem(x, ERR_UNKNOWN_CLIENT, "",
 		ambiguous ? "the client certificate matches several clients" : "");
 	return false;

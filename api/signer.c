@@ -300,6 +300,34 @@ enum err signer_hold(struct signer *s, bool release, const struct msg_hold *hold
 	return ask_ledger(s, release ? MSG_RELEASE : MSG_HOLD, write_hold, hold, call, why);
 }
 
+void signer_stranger(
+	struct signer *s, const char *request, const struct peer *peer, uint64_t left_out)
+{
+	const struct x509 *x = &peer->x509;
+	const uint8_t *subject = (const uint8_t *)x->subject;
+	struct msg_stranger m = {.left_out = left_out};
+	const struct link *l;
+
+	snprintf(m.request, sizeof(m.request), "%s", request);
+	memcpy(m.peer, peer->address, sizeof(m.peer));
+	if (peer->has_certificate) {
+		m.has_certificate = 1;
+		memcpy(m.sha256, x->sha256, SHA256_SIZE);
+		memcpy(m.serial, x->serial, sizeof(m.serial));
+		if (utf8_valid(subject, strlen(x->subject)))
+			m.subject = (struct octets){subject, strlen(x->subject)};
+	}
+	pthread_mutex_lock(&s->lock);
+	l = signer_find_link(s, NULL);
+	if (l != NULL) {
+		buf_reset(&s->out);
+		msg_begin(&s->out, MSG_STRANGER, ++s->serial);
+		msg_stranger_write(&s->out, &m);
+		(void)channel_send(l->fd, &s->out, NULL, 0, 0);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 unsigned signer_waiting(struct signer *s)
 {
 	unsigned n;

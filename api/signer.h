@@ -86,6 +86,10 @@ enum err signer_live(struct signer *s, const char *key, const char *client,
 /* HOLD or (release) RELEASE; the same errors. */
 enum err signer_hold(struct signer *s, bool release, const struct msg_hold *hold,
 	struct signer_call *call, struct refusal *why);
+/* Has the ledger write down that somebody asked who is no client; without a ledger, or when its
+ * channel is full, nothing. Thread-safe, does not block. */
+void signer_stranger(
+	struct signer *s, const char *request, const struct peer *peer, uint64_t left_out);
 /* Calls that wait for their answer. */
 unsigned signer_waiting(struct signer *s);
 

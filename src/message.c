@@ -175,7 +175,7 @@ enum err msg_open(struct msg_head *head, struct reader *body, const uint8_t *oct
 	head->type = reader_u16(body);
 	head->serial = reader_u64(body);
 	if (body->failed || len > MSG_MAX || protocol != MSG_PROTOCOL || head->type < MSG_HELLO ||
-		head->type > MSG_ANSWER(MSG_RELEASE))
+		head->type > MSG_STRANGER)
 		return ERR_FORMAT;
 	return ERR_OK;
 }
@@ -198,7 +198,13 @@ CODEC(msg_issue, issue)
 CODEC(msg_issue_answer, issue_answer)
 CODEC(msg_append, append)
 CODEC(msg_append_answer, append_answer)
+static const struct field stranger[] = {STRING(msg_stranger, request, is_id),
+	FLAG(msg_stranger, has_certificate), DIGEST(msg_stranger, sha256),
+	STRING(msg_stranger, serial, is_hex), STRING(msg_stranger, peer, is_visible),
+	BYTES(msg_stranger, subject, 0, SUBJECT_MAX, field_is_utf8), NUMBER(msg_stranger, left_out),
+	FIELDS_END};
 CODEC(msg_hold, hold)
+CODEC(msg_stranger, stranger)
 CODEC(msg_hold_answer, hold_answer)
 CODEC(msg_read, read_question)
 CODEC(msg_read_answer, read_answer)

@@ -37,8 +37,9 @@ enum msg_type {
 	MSG_READ = 10,	/* api -> ledger */
 	MSG_STATE = 12, /* api -> hsm: how are your keys; child -> parent: I am ready (no answer) */
 	MSG_HOLD = 14,	/* api -> ledger */
-	MSG_RELEASE = 16 /* api -> ledger */
-			 /* the answer to each is the number after it */
+	MSG_RELEASE = 16, /* api -> ledger */
+	MSG_STRANGER = 18 /* api -> ledger (no answer) */
+			  /* the answer to each is the number after it */
 };
 #define MSG_ANSWER(type) ((uint16_t)((type) + 1))
 
@@ -226,6 +227,23 @@ struct msg_hold_answer {
 };
 void msg_hold_answer_write(struct buf *out, const struct msg_hold_answer *m);
 enum err msg_hold_answer_read(struct msg_hold_answer *m, struct reader *r);
+
+/*
+ * STRANGER: somebody asked who is no client (ERR_UNKNOWN_CLIENT); the ledger writes a REFUSED into
+ * its node's first chain. The api tells at most one a second, the ledger counts what is more.
+ */
+#define SUBJECT_MAX 255
+struct msg_stranger {
+	char request[ID_SIZE];
+	uint8_t has_certificate; /* else a process of this machine; then the next two are zeros */
+	uint8_t sha256[SHA256_SIZE]; /* of the certificate */
+	char serial[48];
+	char peer[PEER_SIZE];
+	struct octets subject; /* UTF-8, 0..SUBJECT_MAX octets */
+	uint64_t left_out;     /* how many were not told since the last one */
+};
+void msg_stranger_write(struct buf *out, const struct msg_stranger *m);
+enum err msg_stranger_read(struct msg_stranger *m, struct reader *r);
 
 /*
  * READ: api -> ledger. Each answer is of one moment and bounded; what comes in pages says where the

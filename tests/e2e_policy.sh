@@ -77,6 +77,13 @@ wanted = {"ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_s
           "rsa_pss_pss_sha256", "rsa_pss_pss_sha384", "rsa_pss_pss_sha512", "mldsa44", "mldsa65", "mldsa87"}
 if algorithms != wanted:
     sys.exit("FAIL: in the ledger: %s" % sorted(algorithms))
+strangers = [r for r in records if r["type"] == "REFUSED" and r["reason"] == "unknown_client"]
+want = json.load(open(sys.argv[1][:-len("records")] + "stranger.json"))
+if not any(r["request"] == want["request"] and r["client_sha256"] == want["sha256"] and "CN=stranger" in r["detail"]
+           for r in strangers):
+    sys.exit("FAIL: the stranger is not in the ledger: %s" % strangers)
+if not 2 <= sum(r.get("count", 1) for r in strangers) <= 60 or len(strangers) > 45:
+    sys.exit("FAIL: %d records of strangers" % len(strangers))
 if any(r.get("request", "").startswith("dry") for r in records):
     sys.exit("FAIL: a dry run is in the ledger")
 END

@@ -20,6 +20,15 @@ OUT = WORK + "/out/"
 MLDSA = {"mldsa44": ("30820532300b0609608648016503040311038205210" + "0", 1312, "11"),
          "mldsa65": ("308207b2300b0609608648016503040312038207a10" + "0", 1952, "12"),
          "mldsa87": ("30820a32300b060960864801650304031303820a210" + "0", 2592, "13")}
+# a stranger, before anybody else speaks: the first one stands in the ledger with its particulars
+response, answer = Client("stranger").ask("GET", "/v1/whoami")
+expect("stranger", (response.status, answer["code"]), (403, "unknown_client"))
+shown = x509.load_pem_x509_certificate(open(WORK + "/pki/stranger.pem", "rb").read())
+with open(OUT + "stranger.json", "w") as f:
+    json.dump({"request": response.getheader("X-Request-Id"), "sha256": shown.fingerprint(hashes.SHA256()).hex()}, f)
+for _ in range(50):
+    expect("again", Client("stranger").ask("GET", "/v1/keys")[0].status, 403)
+
 ALL = {}  # algorithm: (SubjectPublicKeyInfo, csr or None)
 
 

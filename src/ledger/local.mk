@@ -21,6 +21,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/gather.c src/ledger/gather.h \
 	src/ledger/answers.c src/ledger/answers.h \
 	src/ledger/holds.c src/ledger/holds.h \
+	src/ledger/stranger.c src/ledger/stranger.h \
 	src/ledger/attempts.c src/ledger/attempts.h \
 	src/ledger/rebuild.c src/ledger/rebuild.h \
 	src/ledger/inforce.c src/ledger/inforce.h \

@@ -6,6 +6,7 @@
 
 #include "answers.h"
 #include "holds.h"
+#include "stranger.h"
 
 static void peer_close(struct peer *p)
 {
@@ -104,12 +105,29 @@ static enum err api_hold(
 	return e;
 }
 
+static void api_stranger(struct server *s, struct reader *body)
+{
+	struct msg_stranger m;
+
+	if (msg_stranger_read(&m, body))
+		server_broken("api: STRANGER");
+
+	enum err e = stranger_take(&s->ledger, &m, server_wall(), server_ms());
+
+	if (e)
+		server_store_failed(s, e);
+}
+
 static void api_message(
 	struct server *s, struct peer *p, const struct msg_head *head, struct reader *body)
 {
 	struct buf out = BUF_INIT(MSG_MAX);
 	enum err e = ERR_OK;
 
+	if (head->type == MSG_STRANGER) {
+		api_stranger(s, body);
+		return;
+	}
 	msg_begin(&out, MSG_ANSWER(head->type), head->serial);
 	if (head->type == MSG_READ)
 		e = api_read(s, body, &out);
