@@ -6,8 +6,8 @@ E2E_TESTS += tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tes
 EXTRA_DIST += tests/ABUSE.md tests/load.py tests/e2e_replace.sh tests/api_fixture.py tests/e2e_api.py tests/e2e_api_abuse.py tests/e2e_api_strict.py tests/e2e_requests.sh tests/e2e_holds.sh tests/e2e_holds_tokens.sh tests/e2e_clock.sh tests/e2e_sighup_load.sh tests/e2e_drain.sh tests/e2e_idempotency.sh tests/e2e_openapi.py
 
 # what the ledger is asked through the API
-E2E_TESTS += tests/e2e_ledger_api.sh tests/e2e_policy.sh
-EXTRA_DIST += tests/e2e_ledger_api.sh tests/ledger_api.py tests/openapi.py tests/api_client.py \
+E2E_TESTS += tests/e2e_ledger_api.sh tests/e2e_policy.sh tests/e2e_metrics.sh
+EXTRA_DIST += tests/e2e_metrics.sh tests/metrics_api.py tests/e2e_ledger_api.sh tests/ledger_api.py tests/openapi.py tests/api_client.py \
 	tests/e2e_policy.sh tests/policy_api.py
 LONG_TESTS += tests/openapi_document.sh
 EXTRA_DIST += tests/openapi_document.sh

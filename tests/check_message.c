@@ -24,7 +24,8 @@ typedef enum err (*reader_of)(void *m, struct reader *r);
 	X(msg_state)                                                                               \
 	X(msg_state_answer)                                                                        \
 	X(msg_hold)                                                                                \
-	X(msg_hold_answer)
+	X(msg_hold_answer)                                                                         \
+	X(msg_stranger)
 
 #define GLUE(name)                                                                                 \
 	static void write_##name(struct buf *out, const void *m)                                   \
@@ -258,6 +259,17 @@ static void fill_hold_answer(struct msg_hold_answer *m)
 	m->latest_expiry = 1800003600;
 }
 
+static void fill_stranger(struct msg_stranger *m)
+{
+	memset(m->request, 'a', ID_SIZE - 1);
+	m->has_certificate = 1;
+	memset(m->sha256, 7, SHA256_SIZE);
+	strcpy(m->serial, "0c");
+	strcpy(m->peer, "192.0.2.9:40003");
+	m->subject = OCTETS("CN=nobody");
+	m->left_out = 9;
+}
+
 struct sample {
 	const char *name;
 	size_t size;
@@ -287,6 +299,7 @@ static void setup(void)
 	fill_state_answer(samples[11].m);
 	fill_hold(samples[12].m);
 	fill_hold_answer(samples[13].m);
+	fill_stranger(samples[14].m);
 }
 
 static void teardown(void)
@@ -540,7 +553,7 @@ START_TEST(head)
 	for (size_t len = 0; len < out.len - 1; len++)
 		ck_assert_int_eq(msg_open(&h, &r, out.octets, len), ERR_FORMAT);
 
-	static const uint16_t types[] = {0, 1, 18, 0xffff};
+	static const uint16_t types[] = {0, 1, 19, 0xffff};
 	for (size_t i = 0; i < 4; i++) {
 		buf_reset(&out);
 		msg_begin(&out, types[i], 1);

@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t len);
 	X(msg_state)                                                                               \
 	X(msg_state_answer)                                                                        \
 	X(msg_hold)                                                                                \
-	X(msg_hold_answer)                                                                      \ X(msg_stranger)
+	X(msg_hold_answer)                                                                         \
+	X(msg_stranger)
 
 #define TRY(name)                                                                                  \
 	static void try_##name(const uint8_t *octets, size_t len)                                  \
