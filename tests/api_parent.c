@@ -315,6 +315,8 @@ static void answer_state(uint64_t to)
 	buf_free(&out);
 }
 
+static uint8_t www_leaf[SHA256_SIZE], old_leaf[SHA256_SIZE];
+
 static void fill_grant(
 	struct msg_grant *g, const struct msg_issue *issue, const struct msg_issue_item *item)
 {
@@ -344,10 +346,10 @@ static void fill_grant(
 	g->valid_time = 3600;
 	g->compat = 1;
 	memset(g->spki_sha256, 0xcd, SHA256_SIZE);
-	leaf_sha256(item->reference.len == 3 && memcmp(item->reference.at, "old", 3) == 0
-			    ? "old.pem"
-			    : "www.pem",
-		g->certificate_sha256);
+	memcpy(g->certificate_sha256,
+		item->reference.len == 3 && memcmp(item->reference.at, "old", 3) == 0 ? old_leaf
+										      : www_leaf,
+		SHA256_SIZE);
 }
 
 static void answer_issue(uint64_t to, const struct msg_issue *issue)
@@ -358,6 +360,8 @@ static void answer_issue(uint64_t to, const struct msg_issue *issue)
 	strcpy(a.request, strcmp(hsm_mode, "confuse") == 0 ? "00000000000000000000000000000000"
 							   : issue->request);
 	a.count = issue->count;
+	leaf_sha256("www.pem", www_leaf);
+	leaf_sha256("old.pem", old_leaf);
 	for (uint16_t i = 0; i < issue->count; i++)
 		fill_grant(&a.grant[i], issue, &issue->item[i]);
 	msg_begin(&out, MSG_ISSUE + 1, to);

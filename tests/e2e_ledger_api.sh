@@ -5,7 +5,9 @@
 e2e_begin
 token_and_pki
 demo_client "$WORK/pki" ca fourth || fail "no PKI"
-CONF_EXTRA='client fourth {
+CONF_TOKEN='sign_timeout = 20s' # on a busy machine
+CONF_EXTRA='limits { request_deadline = 30s }
+client fourth {
 	match { uri = "spiffe://demo.example/fourth" }
 	may = { issue }
 	keys = { www }

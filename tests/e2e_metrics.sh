@@ -11,7 +11,9 @@ extendedKeyUsage=clientAuth" || fail "no PKI"
 openssl req -new -key "$WORK/pki/hostile.key" -subj '/CN=x\" level=error\
 {\"a\":1}' -out "$WORK/pki/hostile.csr" 2>/dev/null && demo_sign "$WORK/pki" ca hostile "$DEMO_LEAF_EXT
 extendedKeyUsage=clientAuth" || fail "no hostile certificate"
-CONF_EXTRA='log {
+CONF_TOKEN='sign_timeout = 20s' # on a busy machine
+CONF_EXTRA='limits { request_deadline = 30s }
+log {
 	format = json
 	level = debug
 }

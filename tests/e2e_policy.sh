@@ -17,7 +17,11 @@ key() {
 	printf 'key %s {\n token = main\n uri = "pkcs11:object=www"\n certificate = { "%s" }\n policy = %s\n}\n' \
 		"$1" "$WORK/pki/$2.pem" "$3"
 }
-CONF_EXTRA="limits { max_lifetime = 20h }
+CONF_TOKEN='sign_timeout = 20s' # on a busy machine
+CONF_EXTRA="limits {
+	max_lifetime = 20h
+	request_deadline = 30s
+}
 policy wide {
 	max_lifetime = 24h
 	min_lifetime = 2s
