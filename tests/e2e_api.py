@@ -15,8 +15,8 @@ import threading
 import time
 import unittest
 
-from api_fixture import (CREDENTIALS, CSR, CSR_PEM, DAY, NOW, READ, SOURCE, SPKI, Authority, Case, Pki,
-                         Service, ask, hashes, main, pem, read_all, serialization, x509)
+from api_fixture import (CLIENT, CREDENTIALS, CSR, CSR_PEM, DAY, NOW, READ, SOURCE, SPKI, Authority, Case, Pki,
+                         Service, ask, hashes, main, pem, read_all, serialization, uri, x509)
 
 
 class Answers(Case):
@@ -494,6 +494,28 @@ class Reloads(Case):
         self.assertEqual(self.service.tell("reload", "config "), "ok")
         body = self.problem(ask(self.connection, "GET", "/v1/whoami"), 403, "unknown_client")
         self.assertIn("revoked", body["detail"])
+
+    def test_every_kind_of_match(self):
+        """One client by each of its marks; a certificate that could be two clients is nobody."""
+        dns = x509.DNSName("edge.example")
+        self.pki.save("named", *self.pki.ca.issue("named-cn", CLIENT, [dns, uri("spiffe://t/named")]))
+        named = self.pki.certificates["named"]
+        spki = named.public_key().public_bytes(serialization.Encoding.DER,
+                                               serialization.PublicFormat.SubjectPublicKeyInfo)
+        marks = {"uri": "spiffe://t/named", "dns": "edge.example", "cn": "named-cn",
+                 "sha256": named.fingerprint(hashes.SHA256()).hex(), "spki_sha256": hashlib.sha256(spki).hexdigest()}
+        for kind, value in marks.items():
+            self.pki.write("clients", "who %s %s 1 www 0 0\n" % (kind, value))
+            self.assertEqual(self.service.tell("reload", "config "), "ok")
+            mine, other = self.service.connect("named"), self.service.connect("reader")
+            self.assertEqual(ask(mine, "GET", "/v1/whoami")[1].get("client"), "who", kind)
+            self.problem(ask(other, "GET", "/v1/whoami"), 403, "unknown_client")
+            self.pki.write("clients", "also cn named-cn 1 www 0 0\nwho %s %s 1 www 0 0\n" % (kind, value))
+            self.assertEqual(self.service.tell("reload", "config "), "ok")
+            body = self.problem(ask(mine, "GET", "/v1/whoami"), 403, "unknown_client")
+            self.assertIn("several", body["detail"])
+            mine.close()
+            other.close()
 
     def test_removed_while_connected(self):
         self.pki.write("clients", "edge uri spiffe://t/someone-else 1 www 0 0\n")
