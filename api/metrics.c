@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "intake.h"
+
 #define SERIES_MAX 4096 /* power of two; what does not fit is counted under empty names */
 
 struct series {
@@ -200,6 +202,8 @@ void metrics_own(struct buf *out)
 	metrics_histogram(out, "dcsign_request_duration_seconds", "", &duration);
 	metrics_single(out, "dcsign_tls_handshakes_refused_total", "counter",
 		"Refused TLS handshakes.", handshakes_refused);
+	metrics_single(out, "dcsign_connections_shed_total", "counter",
+		"Connections closed unheard because no descriptor was free.", intake_shed());
 	metrics_single(out, "dcsign_connections_reaped_total", "counter",
 		"Connections shut down at a deadline.", reaped);
 	pthread_mutex_unlock(&lock);

@@ -306,6 +306,11 @@ class Crowds(Abuse):
             self.assertEqual(ask(connection, "GET", "/v1/whoami")[0].status, 200)
             connection.close()
             self.assertLess(time.monotonic() - begin, 5)
+            monitor = http.client.HTTPConnection("127.0.0.1", self.service.monitor, timeout=5)
+            page = ask(monitor, "GET", "/metrics")[1].decode()
+            monitor.close()
+            shed = int(re.search(r"(?m)^dcsign_connections_shed_total (\d+)$", page).group(1))
+            self.assertGreaterEqual(shed, 100 * (held + 1))
 
     def test_storm_of_connections(self):
         """Connections that come and go without a word as fast as they can: a good client is served."""
