@@ -2,11 +2,13 @@
 #include "settings.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "bookmark.h"
 #include "commit.h"
 #include "init.h"
 #include "options.h"
@@ -16,6 +18,14 @@
 
 #define PAGE_MAX (64 << 20)
 
+static volatile sig_atomic_t stop;
+
+static void stop_take(int number)
+{
+	(void)number;
+	stop = 1;
+}
+
 static enum err run_verify(const struct options *o, struct store *s, int *status)
 {
 	struct verify v = {.known = o->known,
@@ -24,12 +34,30 @@ static enum err run_verify(const struct options *o, struct store *s, int *status
 		.witnesses = o->witnesses,
 		.chain_only = o->chain_only};
 
+	struct refusal why = {0};
+	struct bookmark resume;
+	enum err e = ERR_OK;
+
 	say_to(&v, o->list.json);
 	if (o->progress || isatty(STDERR_FILENO))
 		say_progress(&v);
-
-	enum err e = verify_store(&v, s, o->list.chain);
-
+	if (o->resume) {
+		e = bookmark_open(&resume, o->resume, &why);
+		v.resume = &resume;
+		v.stop = &stop;
+		signal(SIGINT, stop_take);
+		signal(SIGTERM, stop_take);
+	}
+	if (!e)
+		e = verify_store(&v, s, o->list.chain);
+	if (o->resume)
+		bookmark_close(&resume);
+	if (why.err || (e == ERR_CLOSED && stop)) {
+		fprintf(stderr, "dcsign ledger: %s\n",
+			why.err ? why.detail : "stopped; the same --resume goes on from here");
+		*status = EXIT_UNEXPECTED;
+		return ERR_OK;
+	}
 	if (e)
 		return e;
 	say_summary(&v, o->list.json);
@@ -183,7 +211,8 @@ static const struct command {
 } commands[] = {
 	{"verify",
 		COMMON | OPTION(OPT_JSON) | OPTION(OPT_CHECKPOINT) | OPTION(OPT_VERIFIER_KEY) |
-			OPTION(OPT_CHAIN_ONLY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY),
+			OPTION(OPT_CHAIN_ONLY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY) |
+			OPTION(OPT_RESUME),
 		run_verify, false},
 	{"list", COMMON | TIMES | FILTERS, run_list, false},
 	{"live", COMMON | FILTERS | OPTION(OPT_AT), run_live, false},
@@ -199,7 +228,7 @@ static const struct command {
 static const char usage[] =
 	"usage: dcsign ledger verify [--ledger URL] [--chain NAME] [--checkpoint FILE]\n"
 	"                            [--verifier-key KEY] [--witness-key KEY]... [--chain-only]\n"
-	"                            [--progress] [--json]\n"
+	"                            [--resume FILE] [--progress] [--json]\n"
 	"       dcsign ledger list   [--ledger URL] [--chain NAME] [--key ID] [--client NAME]\n"
 	"                            [--spki-sha256 HEX | --public-key FILE] [--id ID]\n"
 	"                            [--certificate-sha256 HEX | --certificate FILE]\n"

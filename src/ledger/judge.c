@@ -294,6 +294,24 @@ static enum err (*const types[RECORD_TYPES])(struct judge *j, const struct recor
 	[RECORD_RELEASED] = take_hold,
 };
 
+/* CONFIG and KEY-PROVED of what is known already are not needed again. */
+static bool context_note(struct judge *j, const struct record *r)
+{
+	bool wanted = r->type == RECORD_HELD || r->type == RECORD_RELEASED ||
+		      (r->type == RECORD_CONFIG && !rules_find(j->rules, r)) ||
+		      (r->type == RECORD_KEY_PROVED && !proved_find(j->proved, r));
+	int64_t *more;
+
+	if (!wanted)
+		return true;
+	more = reallocarray(j->context, j->contexts + 1, sizeof(*more));
+	if (!more)
+		return false;
+	j->context = more;
+	more[j->contexts++] = r->idx;
+	return true;
+}
+
 enum err judge_take(struct judge *j, const struct record *r, const char *json, size_t len)
 {
 	char text[96];
@@ -303,6 +321,8 @@ enum err judge_take(struct judge *j, const struct record *r, const char *json, s
 		wrong(j, r->idx, text);
 	}
 	j->begun = true;
+	if (!context_note(j, r))
+		return ERR_NOMEM;
 	if (j->tables)
 		tables_time(j->tables, r->time);
 	j->json = json;
@@ -339,6 +359,7 @@ void judge_free(struct judge *j)
 	if (j->signatures)
 		signatures_end(j->signatures);
 	signatures_free(j->signatures);
+	free(j->context);
 	rules_free(j->rules);
 	tally_free(&j->tally);
 	inforce_free(j->holds);

@@ -18,6 +18,8 @@ struct judge {
 	struct rules *rules;
 	struct tally tally;
 	struct signatures *signatures;
+	int64_t *context; /* idx of CONFIG, KEY-PROVED, HELD, RELEASED: what later ones lean on */
+	size_t contexts;
 	struct tables *tables; /* NULL: are not looked at */
 	bool begun;
 	struct inforce *holds;
@@ -37,5 +39,12 @@ enum err judge_take(struct judge *j, const struct record *r, const char *json, s
 enum err judge_end(struct judge *j);
 /* Attempts that have no outcome, of a chain that was not stopped in order. */
 uint64_t judge_open(const struct judge *j);
+
+/* judge_save.c: what a later run needs to go on, appended. Nothing may be under way (judge_end).
+ * Attempts that are closed are not kept. */
+void judge_save(const struct judge *j, struct buf *out);
+/* Back into one that judge_init made; reads the records that it leans on. ERR_FORMAT: it is not
+ * that, or the records are not there. */
+enum err judge_load(struct judge *j, struct reader *in, struct store *s, const char *chain);
 
 #endif

@@ -32,7 +32,8 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/rules.c src/ledger/rules.h \
 	src/ledger/tally.c src/ledger/tally.h \
 	src/ledger/tables.c src/ledger/tables.h \
-	src/ledger/judge.c src/ledger/judge.h \
+	src/ledger/judge.c src/ledger/judge_save.c src/ledger/judge.h \
+	src/ledger/bookmark.c src/ledger/bookmark.h \
 	src/ledger/verify.c src/ledger/verify.h \
 	src/ledger/prove.c src/ledger/prove.h \
 	src/ledger/list.c src/ledger/export.c src/ledger/list.h \

@@ -20,6 +20,7 @@ static const struct option options[] = {{"ledger", required_argument, NULL, OPT_
 	{"certificate-sha256", required_argument, NULL, OPT_CERTIFICATE},
 	{"csv", no_argument, NULL, OPT_CSV}, {"id", required_argument, NULL, OPT_ID},
 	{"chain-only", no_argument, NULL, OPT_CHAIN_ONLY},
+	{"resume", required_argument, NULL, OPT_RESUME},
 	{"witness-key", required_argument, NULL, OPT_WITNESS_KEY},
 	{"type", required_argument, NULL, OPT_TYPE},
 	{"public-key", required_argument, NULL, OPT_PUBLIC_KEY},
@@ -65,6 +66,9 @@ static bool option_take(struct options *o, int option, const char *value)
 	case OPT_VERIFIER_KEY:
 		o->verifier_key = value;
 		return checkpoint_vkey_read(value, strlen(value), NULL, o->public_key) == ERR_OK;
+	case OPT_RESUME:
+		o->resume = value;
+		break;
 	case OPT_WITNESS_KEY:
 		return o->witnesses < WITNESSES_MAX &&
 		       checkpoint_witness_read(&o->witness[o->witnesses++], value, strlen(value)) ==

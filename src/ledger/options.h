@@ -12,7 +12,7 @@ enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_UNEXPECTED = 4 };
 struct options {
 	const char *url;
 	struct list list; /* chain, key, client, from, to, json ... */
-	const char *checkpoint, *verifier_key, *html, *reason;
+	const char *checkpoint, *verifier_key, *html, *reason, *resume;
 	bool chain_only, progress;
 	char spki_sha256[2 * SHA256_SIZE + 1], certificate_sha256[2 * SHA256_SIZE + 1];
 	struct buf notes;    /* what the file `checkpoint` holds */
@@ -46,7 +46,8 @@ enum {
 	OPT_CERTIFICATE_FILE,
 	OPT_HTML,
 	OPT_WITNESS_KEY,
-	OPT_REASON
+	OPT_REASON,
+	OPT_RESUME
 };
 
 #define OPTION(option) (UINT64_C(1) << ((option)-OPTIONS_MANY))

@@ -96,6 +96,9 @@ void say_summary(const struct verify *v, bool json)
 		(unsigned long long)v->records, (unsigned long long)v->chains,
 		(unsigned long long)v->credentials, (unsigned long long)v->heads,
 		v->problems ? "NOT as they must be" : "all as they must be");
+	if (v->resume)
+		printf("Records that an earlier run verified were not read again, nor the tables "
+		       "compared (--resume).\n");
 	if (v->chain_only)
 		printf("What the records say was not looked at (--chain-only).\n");
 	if (v->problems)

@@ -96,7 +96,7 @@ enum err tally_release(
 	if (l.key == SIZE_MAX || l.client == SIZE_MAX)
 		return ERR_NOMEM;
 	if (t->lives == t->room) {
-		size_t room = t->room ? 2 * t->room : 1024;
+		size_t room = 2 * t->room + 1024;
 		struct tally_live *more = reallocarray(t->live, room, sizeof(*more));
 
 		if (!more)
@@ -180,4 +180,79 @@ enum err tally_each(const struct tally *t,
 	for (size_t i = 0; !e && i < t->lives; i++)
 		e = one(arg, t->name[t->live[i].key].name, t->live[i].expiry);
 	return e;
+}
+
+void tally_save(const struct tally *t, struct buf *out)
+{
+	buf_u32(out, (uint32_t)t->names);
+	for (size_t i = 0; i < t->names; i++) {
+		buf_u8(out, (uint8_t)t->name[i].kind);
+		buf_str(out, t->name[i].name);
+		buf_u64(out, t->name[i].live);
+	}
+	buf_u64(out, t->lives);
+	for (size_t i = 0; i < t->lives; i++) {
+		buf_u64(out, (uint64_t)t->live[i].expiry);
+		buf_u32(out, (uint32_t)t->live[i].key);
+		buf_u32(out, (uint32_t)t->live[i].client);
+	}
+	buf_u64(out, t->uses);
+	for (size_t i = 0; i < t->slots; i++) {
+		if (!t->used[i].time)
+			continue;
+		buf_put(out, t->used[i].of, SHA256_SIZE);
+		buf_put(out, t->used[i].id, ID_SIZE);
+		buf_u64(out, (uint64_t)t->used[i].time);
+	}
+}
+
+static bool used_load(struct tally *t, struct reader *in)
+{
+	size_t count = reader_u64(in);
+
+	t->slots = 1024;
+	while (t->slots < 2 * count && t->slots < SIZE_MAX / 256)
+		t->slots *= 2;
+	if (in->failed || count > in->left / (SHA256_SIZE + ID_SIZE) ||
+		!(t->used = calloc(t->slots, sizeof(*t->used))))
+		return false;
+	for (t->uses = 0; t->uses < count; t->uses++) {
+		const uint8_t *of = reader_take(in, SHA256_SIZE), *id = reader_take(in, ID_SIZE);
+		int64_t time = (int64_t)reader_u64(in);
+
+		if (in->failed || time == 0)
+			return false;
+
+		struct tally_used *u = slot_of(t, of);
+
+		memcpy(u->of, of, SHA256_SIZE);
+		memcpy(u->id, id, ID_SIZE);
+		u->time = time;
+	}
+	return true;
+}
+
+bool tally_load(struct tally *t, struct reader *in)
+{
+	t->names = reader_u32(in);
+	if (in->failed || t->names > in->left ||
+		!(t->name = calloc(t->names + 1, sizeof(*t->name))))
+		return false;
+	for (size_t i = 0; i < t->names; i++) {
+		t->name[i].kind = (char)reader_u8(in);
+		reader_str(in, t->name[i].name, sizeof(t->name[i].name));
+		t->name[i].live = reader_u64(in);
+	}
+	t->lives = t->room = reader_u64(in);
+	if (in->failed || t->lives > in->left / 16 ||
+		!(t->live = calloc(t->lives + 1, sizeof(*t->live))))
+		return false;
+	for (size_t i = 0; i < t->lives; i++) {
+		t->live[i].expiry = (int64_t)reader_u64(in);
+		t->live[i].key = reader_u32(in);
+		t->live[i].client = reader_u32(in);
+		if (t->live[i].key >= t->names || t->live[i].client >= t->names)
+			return false;
+	}
+	return used_load(t, in);
 }

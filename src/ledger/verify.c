@@ -2,7 +2,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "bookmark.h"
 #include "judge.h"
 #include "leaves.h"
 #include "state.h"
@@ -17,6 +19,8 @@ struct walk {
 	int64_t next;
 	struct merkle tree;
 	uint64_t next_known; /* the size of the next kept head */
+	uint64_t problems;
+	time_t saved;
 	struct judge judge;
 	struct buf text;
 	struct store *store;
@@ -28,6 +32,7 @@ static void wrong(void *arg, int64_t idx, const char *what)
 {
 	struct walk *w = arg;
 
+	w->problems++;
 	w->v->problems++;
 	w->v->problem(w->v->arg, w->chain->chain, idx, what);
 }
@@ -122,6 +127,123 @@ static enum err record_check(struct walk *w, const struct leaf *l)
 	return w->v->chain_only ? ERR_OK : judge_take(&w->judge, &r, l->json, l->len);
 }
 
+/* ---- going on in a later run ---- */
+
+static enum err walk_save(struct walk *w)
+{
+	struct buf out = BUF_INIT(UINT32_MAX);
+	enum err e = judge_end(&w->judge);
+
+	buf_u8(&out, w->v->chain_only);
+	buf_u64(&out, w->tree.size);
+	buf_put(&out, w->tree.edge, merkle_edges(w->tree.size) * SHA256_SIZE);
+	buf_u64(&out, w->problems);
+	buf_u64(&out, w->witness.count);
+	buf_str(&out, w->witness.newest.origin);
+	buf_u64(&out, w->witness.newest.size);
+	buf_vec(&out, w->witness.newest.root, SHA256_SIZE);
+	buf_vec(&out, w->witness.key, CHECKPOINT_KEY);
+	judge_save(&w->judge, &out);
+	w->saved = time(NULL);
+	if (!e)
+		e = bookmark_put(w->v->resume, w->chain->chain, &out);
+	return e ? e : bookmark_write(w->v->resume);
+}
+
+/* Kept heads of what was read before: the tree that was computed then must contain them. */
+static void known_before(struct walk *w)
+{
+	struct tree t = {.store = w->store, .chain = w->chain->chain};
+	struct merkle_proof proof;
+	uint8_t root[SHA256_SIZE];
+	struct checkpoint c;
+
+	merkle_root(&w->tree, root);
+	for (struct known *k = w->v->known; k; k = k->next) {
+		if (k->head.size == 0 || k->head.size > w->tree.size ||
+			!witness_origin(k->head.origin, w->chain->chain))
+			continue;
+		k->seen = true;
+		if (w->v->public_key && checkpoint_verify(&c, k->note, k->len, w->v->public_key))
+			wrong(w, (int64_t)k->head.size - 1,
+				"a kept checkpoint of this size is not signed with the key given");
+		if (merkle_consistency(&proof, k->head.size, w->tree.size, tree_subtree, &t) ||
+			!merkle_consistent(&proof, k->head.size, w->tree.size, k->head.root, root))
+			wrong(w, (int64_t)k->head.size - 1,
+				"a kept checkpoint of this size has another root: the records were "
+				"rewritten");
+	}
+}
+
+static enum err walk_load(struct walk *w, const struct buf *known)
+{
+	struct reader in;
+	const uint8_t *at;
+	char text[128];
+
+	reader_init(&in, known->octets, known->len);
+	if (reader_u8(&in) != w->v->chain_only) {
+		wrong(w, NO_IDX,
+			"an earlier run looked at other things (--chain-only or not): give another "
+			"file");
+		return ERR_NOT_FOUND;
+	}
+	w->tree.size = reader_u64(&in);
+	at = reader_take(&in, merkle_edges(w->tree.size) * SHA256_SIZE);
+	if (at)
+		memcpy(w->tree.edge, at, merkle_edges(w->tree.size) * SHA256_SIZE);
+	w->problems = reader_u64(&in);
+	w->witness.count = reader_u64(&in);
+	reader_str(&in, w->witness.newest.origin, sizeof(w->witness.newest.origin));
+	w->witness.newest.size = reader_u64(&in);
+	reader_fixed(&in, w->witness.newest.root, SHA256_SIZE);
+	reader_fixed(&in, w->witness.key, CHECKPOINT_KEY);
+	if (in.failed) {
+		wrong(w, NO_IDX, "what an earlier run knew of it can't be read");
+		return ERR_NOT_FOUND;
+	}
+	w->next = (int64_t)w->tree.size;
+	if (w->tree.size > w->chain->tree.size) {
+		wrong(w, NO_IDX, "it has fewer records than were verified before");
+		return ERR_NOT_FOUND;
+	}
+	if (w->problems) {
+		snprintf(text, sizeof(text), "%llu problems were found in it before this run",
+			(unsigned long long)w->problems);
+		w->v->problems += w->problems;
+		w->v->problem(w->v->arg, w->chain->chain, NO_IDX, text);
+	}
+	w->v->records += w->tree.size;
+
+	enum err e = judge_load(&w->judge, &in, w->store, w->chain->chain);
+
+	if (e == ERR_FORMAT || !reader_done(&in)) {
+		wrong(w, NO_IDX, "records that were verified before are not there or not the same");
+		return ERR_NOT_FOUND;
+	}
+	known_before(w);
+	return e;
+}
+
+#define SAVE_SECONDS 30
+
+/* Now and then, and when this run is to end. */
+static enum err rest(struct walk *w)
+{
+	struct verify *v = w->v;
+	bool end = v->stop && *v->stop;
+
+	if (v->progress)
+		v->progress(v->arg, w->chain->chain, w->tree.size, w->chain->tree.size);
+	if (v->resume && (end || time(NULL) - w->saved >= SAVE_SECONDS)) {
+		enum err e = walk_save(w);
+
+		if (e)
+			return e;
+	}
+	return end ? ERR_CLOSED : ERR_OK;
+}
+
 static enum err take(void *arg, const struct leaf *l)
 {
 	struct walk *w = arg;
@@ -134,10 +256,11 @@ static enum err take(void *arg, const struct leaf *l)
 	tree_append(w, l->hash);
 	if (memcmp(l->hash, l->stored, SHA256_SIZE) != 0)
 		wrong(w, l->idx, "the stored leaf hash is not that of the record");
-	if (w->v->progress &&
-		(w->tree.size % PROGRESS_EVERY == 0 || w->tree.size == w->chain->tree.size))
-		w->v->progress(w->v->arg, w->chain->chain, w->tree.size, w->chain->tree.size);
-	return head || !w->v->chain_only ? record_check(w, l) : ERR_OK;
+	enum err e = head || !w->v->chain_only ? record_check(w, l) : ERR_OK;
+
+	if (e || (w->tree.size % PROGRESS_EVERY && w->tree.size != w->chain->tree.size))
+		return e;
+	return rest(w);
 }
 
 /* The note that the store hands out is the newest one of the records. */
@@ -232,23 +355,29 @@ static enum err chain_verify(struct verify *v, struct store *s, const struct sto
 		.witness = {.chain = c->chain, .public_key = v->public_key},
 		.text = BUF_INIT(RECORD_MAX)};
 
-	merkle_init(&w.tree);
-	v->chains++;
-
-	w.next_known = witness_next(&w.witness, v->known, 0);
-
+	const struct buf *before = v->resume ? bookmark_find(v->resume, c->chain) : NULL;
 	enum err e = judge_init(&w.judge, v->crew, wrong, &w);
 
+	merkle_init(&w.tree);
+	v->chains++;
+	w.saved = time(NULL);
 	w.judge.tables = v->tables;
-
+	if (!e && before)
+		e = walk_load(&w, before);
+	w.next_known = witness_next(&w.witness, v->known, w.tree.size);
 	if (!e)
-		e = leaves_walk(s, c->chain, 0, v->crew, take, &w);
+		e = leaves_walk(s, c->chain, (int64_t)w.tree.size, v->crew, take, &w);
 	if (!e)
 		e = judge_end(&w.judge);
+	if (!e && v->resume)
+		e = walk_save(&w);
 	if (!e)
 		head_check(&w);
 	if (!e && strchr(c->chain, '#'))
 		e = gap_show(&w);
+	/* what was verified before is gone: said, and the other chains are looked at */
+	if (e == ERR_NOT_FOUND)
+		e = ERR_OK;
 	judge_free(&w.judge);
 	buf_free(&w.text);
 	return e;
@@ -343,7 +472,7 @@ enum err verify_store(struct verify *v, struct store *s, const char *chain)
 	if (!v->crew)
 		return ERR_NOMEM;
 	witnesses_check(v);
-	v->tables = chain || v->chain_only ? NULL : &tables;
+	v->tables = chain || v->chain_only || v->resume ? NULL : &tables;
 
 	enum err e = chains_verify(v, s, chain);
 

@@ -6,6 +6,8 @@
 #ifndef DCSIGN_VERIFY_H
 #define DCSIGN_VERIFY_H
 
+#include <signal.h>
+
 #include "store.h"
 #include "witness.h"
 
@@ -28,6 +30,12 @@ struct verify {
 	void (*head)(void *arg, const struct checkpoint *c, const uint8_t key[CHECKPOINT_KEY]);
 	/* Places, hashes and heads alone: not what the records say. */
 	bool chain_only;
+	/* What an earlier run knew: each chain is read from there on, and what is known then is
+	 * written again, every half minute too. The tables are not looked at. NULL: from the
+	 * beginning. */
+	struct bookmark *resume;
+	/* Set by a signal: verify_store saves what it knows and gives ERR_CLOSED. NULL: never. */
+	const volatile sig_atomic_t *stop;
 	/* Now and then: so many records of a chain are done. NULL: nobody asks. */
 	void (*progress)(void *arg, const char *chain, uint64_t done, uint64_t of);
 	struct crew *crew;     /* verify's own */

@@ -307,6 +307,30 @@ def cosigned(folder):
         assert not wrong or f"no good cosignature of {name}" in said, said
 
 
+def resumed(folder):
+    """Of an older state first, then on from there: what was rewritten meanwhile is seen by the tree."""
+    rewritten = Copy(os.path.join(folder, "rewritten"), LEDGER)
+    rewritten_by_one_who_has_the_ledgers_key(rewritten)
+    rewritten.db.commit()
+    rewritten.db.close()
+    for path, arguments, words in (
+        (LEDGER, (), "all as they must be"),
+        (LEDGER, ("--checkpoint", KEPT, "--verifier-key", VERIFIER_KEY), "all as they must be"),
+        (rewritten.path, (), "its root is not that of its records"),
+        (OLDER, (), "all as they must be"),
+    ):
+        state = os.path.join(folder, "state")
+        for of in (OLDER, path):
+            done = subprocess.run(
+                [PROGRAM, "verify", "--ledger", of, "--resume", state, *(arguments if of == path else ())],
+                capture_output=True, text=True, check=False)  # fmt: skip
+        assert words in done.stdout and (done.returncode == 1) == ("not" in words), (path, arguments, done)
+        if of == LEDGER:
+            done = subprocess.run([PROGRAM, "verify", "--ledger", OLDER, "--resume", state], capture_output=True, text=True, check=False)
+            assert done.returncode == 1 and "fewer records than were verified before" in done.stdout, done
+        os.unlink(state)
+
+
 def main():
     global KEY
     with open(LEDGER_KEY, "rb") as f:
@@ -328,6 +352,7 @@ def main():
                 print(f"FAIL: {change.__name__}: no {words!r} ({without}) in {said}")
                 failed += 1
         cosigned(folder)
+        resumed(folder)
         flipped = flip_bits(folder, os.environ.get("DCSIGN_TESTS") == "long")
     print(f"{len(CASES)} ways of tampering, {failed} not seen; {flipped} records with a flipped bit, all seen")
     return 1 if failed else 0
