@@ -44,7 +44,11 @@ static void usage(FILE *to)
 	      "       dcsign keys reset-pin-breaker [--state FOLDER] [--serial SERIAL]\n"
 	      "URI is pkcs11:token=...;object=...; instead of it --token LABEL|URI, --label LABEL\n"
 	      "and --id HEX can be given. --while-running: beside a service that uses the token.\n"
-	      "See dcsign-keys(8).\n",
+	      "See dcsign-keys(8).\n"
+	      "Example:\n"
+	      "  dcsign keys generate --module /usr/lib/softhsm/libsofthsm2.so \\\n"
+	      "      --uri 'pkcs11:token=dcsign;object=www' --pin file:/etc/dcsign/pin --type "
+	      "p256\n",
 		to);
 }
 

@@ -41,6 +41,7 @@ once()
 {
 	"$dcsign" agent -c "${3:-agent.conf}" --once >out 2>&1
 	local got=$?
+	cat out >>said
 	[ $got -eq "$1" ] || failed "exit $got instead of $1: $(cat out)"
 	if [ -z "$2" ]; then
 		[ -s out ] && failed "said without need: $(cat out)"
@@ -328,6 +329,41 @@ once 2 "No such file" nowhere.conf
 "$dcsign" agent --help | grep -q "usage: dcsign agent" || failed "help"
 sed "s|/var/lib/dcsign-agent|$FAKE|" "$src/src/client/agent.conf.example" >example.conf
 once 3 "sign1.corp.example" example.conf
+
+echo "== each machine has a moment of its own"
+moments=$(sed -n 's/.*event="credential renewed".* renew_in_s=\([0-9]*\) .*/\1/p' said | awk '$1 > 100 && $1 < 600')
+for moment in $moments; do
+	[ "$moment" -ge 399 ] && [ "$moment" -le 500 ] || failed "a renewal in $moment of 1000 s"
+done
+[ "$(wc -w <<<"$moments")" -gt 10 ] && [ "$(sort -u <<<"$moments" | wc -l)" -gt 3 ] ||
+	failed "no jitter: $moments"
+
+echo "== the machine's clock is stepped"
+lib=
+for f in /usr/lib/*/faketime/libfaketimeMT.so.1; do
+	[ -e "$f" ] && lib=$f
+done
+if [ -n "$lib" ]; then
+	control
+	configure 'lifetime = 1000s'
+	echo +0 >step
+	LD_PRELOAD=$lib FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_NO_CACHE=1 FAKETIME_FORCE_MONOTONIC_FIX=0 \
+		FAKETIME_TIMESTAMP_FILE=$FAKE/step ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 \
+		"$dcsign" agent -c agent.conf >out 2>&1 &
+	server=$!
+	sleep 2
+	echo +300 >step
+	for _ in $(seq 300); do
+		grep -q "this machine's clock was stepped" out && break
+		kill -0 $server 2>/dev/null || break
+		sleep 0.1
+	done
+	kill $server
+	wait $server 2>/dev/null
+	grep -qE "this machine's clock was stepped.* seconds=(299|300|301) " out || failed "a step is not said: $(cat out)"
+else
+	echo "libfaketimeMT.so.1 is missing (Debian: faketime): not tried"
+fi
 
 [ $failures -eq 0 ] || {
 	echo "$failures failures" >&2

@@ -255,6 +255,29 @@ if grep -q '^#define DCSIGN_TEST_HOOKS 1' "$build/settings.h"; then
 	says 4 "No such file" keys list
 fi
 
+echo "== client.conf stands in for options and variables"
+(
+	url=$DCSIGN_URL
+	unset DCSIGN_URL DCSIGN_CA DCSIGN_CERT DCSIGN_KEY DCSIGN_DELEGATION_KEY
+	export XDG_CONFIG_HOME=$PWD/config HOME=$PWD/home
+	mkdir -p config/dcsign home/.config/dcsign
+	printf '# mine\n\nurl = %s\nca= ca.pem\ncert =client.pem\n tls-key = client.key \nkey = www\n' "$url" \
+		>config/dcsign/client.conf
+	"$dcsign" request --new-key P-256 -o by-conf >out 2>&1 || { cat out >&2; exit 1; }
+	[ -e by-conf/credential.dc ] || exit 2
+	# an option and a variable come first
+	"$dcsign" request --new-key P-256 --key refuse -o not-made >out 2>&1
+	[ $? -eq 1 ] && grep -q lifetime_too_long out || { cat out >&2; exit 3; }
+	DCSIGN_DELEGATION_KEY=refuse "$dcsign" request --new-key P-256 -o not-made >out 2>&1
+	[ $? -eq 1 ] && grep -q lifetime_too_long out || { cat out >&2; exit 4; }
+	mv config/dcsign/client.conf home/.config/dcsign
+	unset XDG_CONFIG_HOME
+	"$dcsign" request --new-key P-256 -o by-home >out 2>&1 || { cat out >&2; exit 5; }
+	echo 'colour = blue' >>home/.config/dcsign/client.conf
+	"$dcsign" request --new-key P-256 -o not-made >out 2>&1
+	[ $? -eq 2 ] && grep -q 'client.conf:8: expected' out || { cat out >&2; exit 6; }
+) || failed "client.conf: $?"
+
 echo "== a service that never answers"
 wait $silent
 [ $? -eq 3 ] || failed "the silent service: $(cat silent.out)"

@@ -27,6 +27,12 @@ documents()
 		}
 	done
 }
+for command in request agent inspect verify keys ledger; do
+	DCSIGN_LIBEXECDIR=$build "$build/src/client/dcsign" help "$command" | grep -q '^Examples\?:' || {
+		echo "dcsign help $command gives no example" >&2
+		failures=$((failures + 1))
+	}
+done
 documents dcsign.1 request
 documents dcsign.1 inspect
 documents dcsign.1 verify

@@ -4,7 +4,7 @@ noinst_LIBRARIES += src/client/libclient.a
 src_client_libclient_a_CFLAGS = $(AM_CFLAGS) $(CONFUSE_CFLAGS) $(CRYPTO_CFLAGS) $(CURL_CFLAGS) $(JANSSON_CFLAGS)
 src_client_libclient_a_SOURCES = \
 	src/client/command.h \
-	src/client/tool.c src/client/tool.h \
+	src/client/tool.c src/client/tool.h src/client/defaults.c \
 	src/client/formats.c src/client/formats.h \
 	src/client/load.c src/client/load.h \
 	src/client/verify.c src/client/verify.h \

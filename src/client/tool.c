@@ -119,7 +119,7 @@ int tool_options(
 	for (k = 0; k < operands; k++)
 		operand[k] = argv[optind + k];
 	from_environment(table);
-	return TOOL_OK;
+	return tool_defaults(table, argv[0]);
 }
 
 static enum err read_all(struct buf *out, int fd)

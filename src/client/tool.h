@@ -33,6 +33,11 @@ struct tool_option {
 int tool_options(
 	const struct tool_option *table, int argc, char **argv, const char **operand, int operands);
 
+/* Values for options that have a variable and were given neither by option nor by it: from the
+ * user's client.conf, then from that of the machine (dcsign(1)). TOOL_USAGE after telling what is
+ * wrong in a file. */
+int tool_defaults(const struct tool_option *table, const char *command);
+
 /* "dcsign COMMAND: ..." and where the help stands, on standard error. Returns TOOL_USAGE. */
 int tool_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "dcsign COMMAND: ..." on standard error. Returns code. */

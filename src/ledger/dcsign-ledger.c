@@ -244,7 +244,10 @@ static const char usage[] =
 	"       dcsign ledger init   [--ledger URL] [--writer ROLE] [--reader ROLE]\n"
 	"URL is sqlite:/path or a path, of a stopped ledger or a copy, or postgresql://...;\n"
 	"$DCSIGN_LEDGER if not given.\n"
-	"TIME is 2027-01-15T08:00:00Z; from is included, to is not.\n";
+	"TIME is 2027-01-15T08:00:00Z; from is included, to is not.\n"
+	"Examples:\n"
+	"  dcsign ledger verify --ledger sqlite:copy.db --checkpoint kept.checkpoint\n"
+	"  dcsign ledger live --ledger sqlite:copy.db --key www --at 2027-01-15T08:00:00Z\n";
 
 static int misused(const char *what, const char *which)
 {
