@@ -25,3 +25,17 @@ E2E_TESTS += tests/e2e_kill_cycles.sh
 LONG_TESTS += tests/e2e_kill_cycles.sh
 SOAK_TESTS += tests/e2e_kill_cycles.sh
 EXTRA_DIST += tests/e2e_kill_cycles.sh tests/faults/kill_cycles.py
+
+# Every system call fails once.
+check_PROGRAMS += tests/check_syscalls
+UNIT_TESTS += tests/check_syscalls
+LONG_TESTS += tests/check_syscalls
+tests_check_syscalls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_syscalls_LDADD = $(LEDGER_CHECK)
+
+# A ledger of a million records.
+check_PROGRAMS += tests/check_age
+UNIT_TESTS += tests/check_age
+LONG_TESTS += tests/check_age
+tests_check_age_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+tests_check_age_LDADD = $(LEDGER_CHECK)

@@ -93,6 +93,8 @@ void rig_spawn(const char *argument)
 		.environment = rig.environment ? rig.environment : none};
 
 	snprintf(program, sizeof(program), "%s/src/ledger/dcsignd-ledger", top ? top : ".");
+	if (rig.program)
+		snprintf(program, sizeof(program), "%s", rig.program);
 	ck_assert_int_eq(child_spawn(&spec, &rig.pid, &rig.control), ERR_OK);
 }
 

@@ -12,7 +12,8 @@
 struct rig {
 	char folder[64], url[160], path[128];
 	struct config config;
-	char **environment; /* of the process; NULL: none */
+	char **environment;  /* of the process; NULL: none */
+	const char *program; /* NULL: dcsignd-ledger itself */
 	pid_t pid;
 	int control, hsm, api; /* our ends */
 	uint64_t serial;
