@@ -12,7 +12,9 @@
 #include "service.h"
 #include "watchdog.h"
 
-#define START_MS 30000 /* a module that hangs in its start is left and tried again */
+#define FILES	      1024  /* descriptors: our own, the module's, ... */
+#define FILES_SESSION 8	    /* ... and those of its sessions */
+#define START_MS      30000 /* a module that hangs in its start is left and tried again */
 
 static int configuration_refused(uint64_t serial, const struct refusal *why)
 {
@@ -125,6 +127,12 @@ static int serve(struct config *config, struct child_secrets *secrets, uint64_t 
 	child_answer_config(serial, NULL);
 	snprintf(folder, sizeof folder, "%s/hsm", config->state);
 	start.breaker_folder = folder;
+	if (sandbox_limits(FILES + FILES_SESSION * config_token(config, token_name)->sessions, 0,
+		    0) != ERR_OK) {
+		LOG(LOG_LEVEL_ERROR, "the process's limits can't be set");
+		keyring_unref(start.keys);
+		return EXIT_ABSENT;
+	}
 	keyring_read_ahead(start.keys);
 	if (token_start(&start, child_secret(secrets, "pin", 0)) != ERR_OK) {
 		keyring_unref(start.keys);

@@ -8,18 +8,24 @@
 #define FORGET_MANY 8	   /* ... so many times the mean, is forgotten */
 #define LOOK_MS	    20
 #define WINDOW_US   50000
-#define WINDOW_MANY 4 /* signatures of each thread in a window */
+#define WINDOW_MANY 4  /* signatures of each thread in a window */
+#define DISTANT	    10 /* a stay of which the thread works less than one part of so many */
 #define RESTS	    16
 #define RESTS_MOST  128
 #define BETTER	    1.05 /* a wider gate must gain this much */
 #define EQUAL	    0.97 /* a narrower one may lose this much */
 
-static int64_t monotonic_us(void)
+static int64_t clock_us(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static int64_t monotonic_us(void)
+{
+	return clock_us(CLOCK_MONOTONIC);
 }
 
 void gate_init(struct gate *g, unsigned most, unsigned width)
@@ -70,7 +76,9 @@ bool gate_enter(struct gate *g, struct pass *p, int64_t until)
 		g->waiting--;
 	}
 	if (room) {
-		*p = (struct pass){.next = g->passes, .since = monotonic_us()};
+		*p = (struct pass){.next = g->passes,
+			.since = monotonic_us(),
+			.cpu = clock_us(CLOCK_THREAD_CPUTIME_ID)};
 		g->passes = p;
 		g->inside++;
 	}
@@ -114,19 +122,27 @@ unsigned climb_step(struct climb *c, unsigned width, unsigned most, double rate)
 }
 
 /* With the lock held, after each stay. */
-static void window(struct gate *g, int64_t now)
+static void window(struct gate *g, const struct pass *p, int64_t now)
 {
 	struct climb *c = &g->climb;
+	bool distant;
 
 	if (c->begun == 0 || g->waiting == 0) { /* not full: the rate is the askers' */
 		c->begun = now;
 		c->done = 0;
+		c->cpu = c->stays = 0;
 		return;
 	}
 	c->done++;
+	c->cpu += clock_us(CLOCK_THREAD_CPUTIME_ID) - p->cpu;
+	c->stays += now - p->since;
 	if (now - c->begun < WINDOW_US || c->done < WINDOW_MANY * g->width)
 		return;
-	g->width = climb_step(c, g->width, g->most, 1e6 * c->done / (double)(now - c->begun));
+	distant = c->cpu * DISTANT < c->stays;
+	c->up = c->up || (distant && !c->trying);
+	if (!distant || c->trying || g->width < g->most)
+		g->width =
+			climb_step(c, g->width, g->most, 1e6 * c->done / (double)(now - c->begun));
 	c->begun = 0; /* the next stay's end begins a window: those inside now came before */
 	pthread_cond_broadcast(&g->left);
 }
@@ -146,7 +162,7 @@ void gate_leave(struct gate *g, struct pass *p)
 		g->mean += (now - p->since - g->mean) / 16;
 	}
 	if (g->adapts)
-		window(g, now);
+		window(g, p, now);
 	pthread_cond_signal(&g->left);
 	pthread_mutex_unlock(&g->lock);
 }

@@ -3,6 +3,8 @@
  * (SoftHSM's P-256 convoys on a lock), a distant HSM only when many are. So while threads wait at
  * the gate, its width is a hill climb: the rate of windows of signatures is compared at the width
  * in force and at one three quarters or half as much again; the narrower of two equal ones wins.
+ * Threads that do little but wait for a distant HSM are not hindered by each other: no narrower
+ * width is tried then, which would cost a quarter of a window.
  */
 #ifndef DCSIGN_TOKEN_GATE_H
 #define DCSIGN_TOKEN_GATE_H
@@ -14,6 +16,7 @@
 struct pass { /* one thread's stay */
 	struct pass *next;
 	int64_t since; /* microseconds */
+	int64_t cpu;   /* of the thread until then, microseconds */
 	bool forgotten;
 };
 
@@ -30,6 +33,7 @@ struct gate {
 	struct climb {
 		int64_t begun; /* the window's, microseconds */
 		unsigned done;
+		int64_t cpu, stays; /* microseconds: what its stays worked, and lasted */
 		unsigned base;
 		double base_rate;
 		bool trying, up;

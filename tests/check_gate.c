@@ -1,6 +1,7 @@
 /* The gate before C_Sign: its width climbs to where a token signs fastest, and a call that does not
  * come back takes no room. */
 #include <check.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "token.h"
@@ -108,6 +109,45 @@ START_TEST(room_and_deadline)
 }
 END_TEST
 
+static struct gate shared;
+static _Atomic bool enough;
+static _Atomic unsigned least = 8;
+
+static void *wait_inside(void *arg)
+{
+	struct pass p;
+
+	(void)arg;
+	while (!enough) {
+		unsigned width;
+
+		ck_assert(gate_enter(&shared, &p, monotonic_ms() + 10000));
+		usleep(4000);
+		gate_leave(&shared, &p);
+		width = gate_width(&shared);
+		if (width < least)
+			least = width;
+	}
+	return NULL;
+}
+
+/* Threads that only wait inside do not hinder each other: no narrower width is tried. */
+START_TEST(distant_token_keeps_its_width)
+{
+	pthread_t thread[16];
+
+	gate_init(&shared, 8, 0);
+	for (int i = 0; i < 16; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, wait_inside, NULL), 0);
+	usleep(1500000);
+	enough = true;
+	for (int i = 0; i < 16; i++)
+		pthread_join(thread[i], NULL);
+	ck_assert_uint_eq(least, 8);
+	gate_destroy(&shared);
+}
+END_TEST
+
 START_TEST(hung_call_takes_no_room)
 {
 	struct gate g;
@@ -139,6 +179,7 @@ int main(void)
 	tcase_add_test(c, climbs_up_again);
 	tcase_add_test(c, room_and_deadline);
 	tcase_add_test(c, hung_call_takes_no_room);
+	tcase_add_test(c, distant_token_keeps_its_width);
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

@@ -4,19 +4,23 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "counters.h"
 #include "hsm_fixture.h"
 #include "token.h"
 
-#define SESSIONS 40
-#define THREADS	 80
-#define DELAY_MS 20
-#define RUN_MS	 3000
+#define SESSIONS  40
+#define THREADS	  80
+#define DELAY_MS  20
+#define WARM_MS	  500 /* sessions are opened */
+#define RUN_MS	  3000
+#define WINDOW_MS 500
 
 static struct token *token;
 static struct token_key key;
-static _Atomic unsigned done, failed;
+static _Atomic unsigned failed;
 static int64_t until;
 
 static void *sign_on(void *arg)
@@ -33,10 +37,7 @@ static void *sign_on(void *arg)
 		token_sign(
 			s, &key, scheme_by_code(SCHEME_ECDSA_P256), (const uint8_t *)"m", 1, &made);
 		token_session_give(s);
-		if (made.outcome == SIGN_DONE)
-			done += monotonic_ms() < until;
-		else
-			failed++;
+		failed += made.outcome != SIGN_DONE;
 	}
 	return NULL;
 }
@@ -49,8 +50,9 @@ START_TEST(distant_token)
 	struct token_spec spec = {.uri = "pkcs11:token=test", .sessions = SESSIONS};
 	pthread_t thread[THREADS];
 	char module[512], rules[256];
+	const char *long_run = getenv("DCSIGN_TESTS");
 	struct refusal why;
-	double rate;
+	double busy = 0; /* in the best window */
 
 	if (!fixture_token(&fixture))
 		return;
@@ -64,19 +66,33 @@ START_TEST(distant_token)
 	ck_assert_msg(token_open(&token, &spec, &why) == ERR_OK, "%s", why.detail);
 	ck_assert_int_eq(token_login(token, FIXTURE_PIN, &why), LOGIN_DONE);
 	ck_assert_int_eq(token_key_find(token, "pkcs11:object=k", &key, &why), ERR_OK);
-	until = monotonic_ms() + RUN_MS;
+	until = monotonic_ms() + WARM_MS + RUN_MS;
 	for (int i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, sign_on, NULL), 0);
+	usleep(WARM_MS * 1000);
+	while (monotonic_ms() < until - WINDOW_MS) {
+		int64_t begin = monotonic_ms();
+		uint64_t count = counter_get(COUNTER_SIGNATURES), us = counter_get(COUNTER_SIGN_US);
+		double ms, part;
+
+		usleep(WINDOW_MS * 1000);
+		count = counter_get(COUNTER_SIGNATURES) - count;
+		us = counter_get(COUNTER_SIGN_US) - us;
+		ms = (double)(monotonic_ms() - begin);
+		part = (double)us / 1000 / ms / SESSIONS;
+		printf("%.0f signatures a second of %.2f ms each: %.1f %% of %d sessions are "
+		       "busy\n",
+			1000 * (double)count / ms, (double)us / 1000 / (double)count, 100 * part,
+			SESSIONS);
+		busy = part > busy ? part : busy;
+	}
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
-	rate = 1000.0 * done / RUN_MS;
-	printf("%.0f signatures a second, %.1f %% of what %d sessions at %d ms can give; width "
-	       "%u\n",
-		rate, 100 * rate * DELAY_MS / 1000 / SESSIONS, SESSIONS, DELAY_MS,
-		token_width(token));
 	ck_assert_uint_eq(failed, 0);
-	/* Sanitizers and a busy machine take their part of each 20 ms. */
-	ck_assert_msg(rate > 0.80 * SESSIONS * 1000 / DELAY_MS, "%.0f a second", rate);
+	/* What a busy machine adds to each 20 ms inside the module is not ours; it takes its part
+	 * between two calls, too. */
+	ck_assert_msg(busy > (long_run != NULL && strcmp(long_run, "long") == 0 ? 0.97 : 0.80),
+		"only %.1f %% of the sessions are busy", 100 * busy);
 	token_close(token);
 	buf_free(&pem);
 	fixture_token_end(&fixture);

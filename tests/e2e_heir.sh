@@ -9,7 +9,8 @@ faults_prepare
 WITNESS=$WORK/spy/witness
 CONF_TOKEN='sessions = 4'
 service_start
-first=$(child hsm)
+limit=$(sed -n 's/^Max open files *\([0-9]*\) *\([0-9]*\).*/\1 \2/p' "/proc/$(child hsm)/limits")
+[ "$limit" = "1056 1056" ] || [ "${limit#* }" -lt 1056 ] || fail "open files of dcsignd-hsm: $limit"
 /usr/bin/python3 - "$TOP_SRCDIR/tests/faults" >"$WORK/out/load" 2>&1 <<END &
 import os, sys
 sys.path.insert(0, sys.argv[1])

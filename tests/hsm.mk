@@ -24,6 +24,7 @@ tests_check_pin_LDADD = $(HSM_CHECK)
 tests_check_token_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_token_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
 tests_check_token_LDADD = $(HSM_CHECK)
+LONG_TESTS += tests/check_rate
 tests_check_rate_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_rate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_rate_LDADD = $(HSM_CHECK)
@@ -56,3 +57,8 @@ EXTRA_DIST += tests/modules.sh tests/e2e_keys.sh tests/e2e_tpm2.sh tests/e2e_pin
 # the process that holds the keys is followed by another
 E2E_TESTS += tests/e2e_heir.sh
 EXTRA_DIST += tests/e2e_heir.sh
+
+# a hostile token beside another
+E2E_TESTS += tests/e2e_neighbours.sh
+LONG_TESTS += tests/e2e_neighbours.sh
+EXTRA_DIST += tests/e2e_neighbours.sh tests/faults/hsm_neighbours.py
