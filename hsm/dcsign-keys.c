@@ -43,7 +43,8 @@ static void usage(FILE *to)
 	      "       dcsign keys list     --module PATH --uri URI --pin file:PATH [--json]\n"
 	      "       dcsign keys reset-pin-breaker [--state FOLDER] [--serial SERIAL]\n"
 	      "URI is pkcs11:token=...;object=...; instead of it --token LABEL|URI, --label LABEL\n"
-	      "and --id HEX can be given. --while-running: beside a service that uses the token.\n"
+	      "and --id HEX can be given. --while-running: beside a service that uses the token;\n"
+	      "--final-try: though the token says that the PIN is at its last try.\n"
 	      "See dcsign-keys(8).\n"
 	      "Example:\n"
 	      "  dcsign keys generate --module /usr/lib/softhsm/libsofthsm2.so \\\n"
@@ -68,7 +69,7 @@ static bool read_options(struct options *o, int argc, char **argv)
 		{"type", 1, NULL, 'T'}, {"subject", 1, NULL, 's'}, {"dns", 1, NULL, 'd'},
 		{"accept", 1, NULL, 'a'}, {"output", 1, NULL, 'o'}, {"state", 1, NULL, 'S'},
 		{"serial", 1, NULL, 'N'}, {"json", 0, NULL, 'j'}, {"while-running", 0, NULL, 'w'},
-		{NULL, 0, NULL, 0}};
+		{"final-try", 0, NULL, 'f'}, {NULL, 0, NULL, 0}};
 	const struct {
 		int letter;
 		const char **to;
@@ -78,10 +79,11 @@ static bool read_options(struct options *o, int argc, char **argv)
 	int letter;
 
 	while ((letter = getopt_long(argc, argv, "o:", long_options, NULL)) != -1) {
-		bool ok = letter == 'j' || letter == 'w';
+		bool ok = letter == 'j' || letter == 'w' || letter == 'f';
 
 		o->json = o->json || letter == 'j';
 		o->while_running = o->while_running || letter == 'w';
+		o->final_try = o->final_try || letter == 'f';
 		for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 			if (texts[i].letter == letter) {
 				*texts[i].to = optarg;

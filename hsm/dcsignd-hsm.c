@@ -57,7 +57,7 @@ static enum err log_in(struct token *t, int fd, const char *folder, struct refus
 	const char *serial = token_facts(t)->serial;
 	enum login_result result;
 	struct pin pin;
-	enum err e = token_login_allowed(t, false, why);
+	enum err e = token_login_allowed(t, RISK_NONE, why);
 
 	if (e == ERR_OK)
 		e = pin_read(&pin, fd, why);
@@ -74,8 +74,10 @@ static enum err log_in(struct token *t, int fd, const char *folder, struct refus
 	}
 	if (result == LOGIN_UNSURE)
 		return why->err;
-	e = breaker_clear(folder, serial, NULL, result == LOGIN_DONE ? why : NULL);
-	return result == LOGIN_DONE ? e : why->err;
+	if (result == LOGIN_DONE)
+		return breaker_clear(folder, serial, NULL, why);
+	breaker_disarm(folder, serial, NULL);
+	return why->err;
 }
 
 /* ERR_OK: logged in, or never to be (start->token_why). Else the token is absent for now. */

@@ -15,7 +15,7 @@ struct options {
 	const char *dns[NAMES_MAX];
 	char *accept[NAMES_MAX];
 	size_t dns_count, accept_count;
-	bool json, while_running;
+	bool json, while_running, final_try;
 	char token_uri[URI_SIZE], key_uri[URI_SIZE]; /* RFC 7512, by keys_uris */
 };
 

@@ -147,7 +147,7 @@ static enum err log_in(struct token *t, const struct options *o, struct refusal 
 	return e;
 }
 
-/* A person is here: COUNT_LOW is no obstacle, FINAL_TRY is. */
+/* A person is here: COUNT_LOW is no obstacle, FINAL_TRY is unless told. */
 enum err keys_open(struct token **t, const struct options *o, struct refusal *why)
 {
 	enum err e;
@@ -163,7 +163,7 @@ enum err keys_open(struct token **t, const struct options *o, struct refusal *wh
 	if (e == ERR_OK && !o->while_running)
 		e = hazard_of_others(why);
 	if (e == ERR_OK)
-		e = token_login_allowed(*t, true, why);
+		e = token_login_allowed(*t, o->final_try ? RISK_FINAL_TRY : RISK_COUNT_LOW, why);
 	if (e == ERR_OK)
 		e = log_in(*t, o, why);
 	if (e != ERR_OK) {

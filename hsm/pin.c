@@ -48,11 +48,18 @@ enum err pin_read(struct pin *pin, int fd, struct refusal *why)
 	return ERR_OK;
 }
 
-/* The file: "tried|refused COUNT SALT DIGEST\n" */
-struct breaker {
+/* A line of the file: "tried|refused COUNT SALT DIGEST\n". The first is of the PIN that was tried
+ * last; those of other values that were refused follow, so that none is tried twice. */
+#define LINES_MAX 16
+#define LINE_SIZE 128
+struct line {
 	bool refused;
 	unsigned count;
 	uint8_t salt[SALT_SIZE], digest[SHA256_SIZE];
+};
+struct breaker {
+	struct line line[LINES_MAX];
+	unsigned count;
 };
 
 static bool breaker_path(char path[4096], const char *folder, const char *serial)
@@ -81,13 +88,26 @@ static enum err breaker_digest(
 		       : ERR_CRYPTO;
 }
 
+static bool line_read(struct line *l, const char *text)
+{
+	char state[8], salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1];
+
+	if (sscanf(text, "%7s %u %32s %64s", state, &l->count, salt, digest) != 4 ||
+		!hex_decode(l->salt, SALT_SIZE, salt) ||
+		!hex_decode(l->digest, SHA256_SIZE, digest))
+		return false;
+	l->refused = strcmp(state, "tried") != 0;
+	return true;
+}
+
 /* ERR_NOT_FOUND: there is none. */
 static enum err breaker_load(struct breaker *b, const char *path)
 {
-	char text[256], state[8], salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1];
+	char text[LINES_MAX * LINE_SIZE], *rest = NULL;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n;
 
+	b->count = 0;
 	if (fd < 0)
 		return errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM;
 	n = read(fd, text, sizeof text - 1);
@@ -95,12 +115,10 @@ static enum err breaker_load(struct breaker *b, const char *path)
 	if (n <= 0)
 		return ERR_FORMAT;
 	text[n] = '\0';
-	if (sscanf(text, "%7s %u %32s %64s", state, &b->count, salt, digest) != 4 ||
-		!hex_decode(b->salt, SALT_SIZE, salt) ||
-		!hex_decode(b->digest, SHA256_SIZE, digest))
-		return ERR_FORMAT;
-	b->refused = strcmp(state, "tried") != 0;
-	return ERR_OK;
+	for (char *at = strtok_r(text, "\n", &rest); at != NULL; at = strtok_r(NULL, "\n", &rest))
+		if (b->count == LINES_MAX || !line_read(&b->line[b->count++], at))
+			return ERR_FORMAT;
+	return b->count > 0 ? ERR_OK : ERR_FORMAT;
 }
 
 static bool folder_sync(const char *folder)
@@ -126,17 +144,21 @@ static bool write_synced(const char *path, const char *text, size_t len)
 static enum err breaker_store(
 	const struct breaker *b, const char *folder, const char *path, struct refusal *why)
 {
-	char temporary[4096 + 8], salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1], text[256];
-	int len;
+	char temporary[4096 + 8], salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1];
+	char text[LINES_MAX * LINE_SIZE];
+	size_t len = 0;
 
-	hex_encode(salt, b->salt, SALT_SIZE);
-	hex_encode(digest, b->digest, SHA256_SIZE);
-	len = snprintf(text, sizeof text, "%s %u %s %s\n", b->refused ? "refused" : "tried",
-		b->count, salt, digest);
+	for (unsigned i = 0; i < b->count; i++) {
+		const struct line *l = &b->line[i];
+
+		hex_encode(salt, l->salt, SALT_SIZE);
+		hex_encode(digest, l->digest, SHA256_SIZE);
+		len += (size_t)snprintf(text + len, sizeof text - len, "%s %u %s %s\n",
+			l->refused ? "refused" : "tried", l->count, salt, digest);
+	}
 	snprintf(temporary, sizeof temporary, "%s.new", path);
-	if ((mkdir(folder, 0700) == 0 || errno == EEXIST) &&
-		write_synced(temporary, text, (size_t)len) && rename(temporary, path) == 0 &&
-		folder_sync(folder))
+	if ((mkdir(folder, 0700) == 0 || errno == EEXIST) && write_synced(temporary, text, len) &&
+		rename(temporary, path) == 0 && folder_sync(folder))
 		return ERR_OK;
 	return refuse(why, ERR_SYSTEM, "state",
 		"%s can't be written (%s), so no login is tried: the folder must belong to this "
@@ -144,47 +166,70 @@ static enum err breaker_store(
 		path, strerror(errno));
 }
 
-static enum err refused_before(const struct breaker *b, struct refusal *why)
+/* The line of this PIN comes first, a new one where there is none. */
+static enum err breaker_choose(struct breaker *b, const struct pin *pin)
+{
+	uint8_t digest[SHA256_SIZE];
+	struct line l = {.count = 0};
+	unsigned i = 0;
+
+	for (; i < b->count; i++) {
+		if (breaker_digest(pin, b->line[i].salt, digest) != ERR_OK)
+			return ERR_CRYPTO;
+		if (CRYPTO_memcmp(digest, b->line[i].digest, sizeof digest) == 0)
+			break;
+	}
+	if (i < b->count)
+		l = b->line[i];
+	else if (RAND_bytes(l.salt, SALT_SIZE) != 1 ||
+		 breaker_digest(pin, l.salt, l.digest) != ERR_OK)
+		return ERR_CRYPTO;
+	else if (b->count < LINES_MAX)
+		b->count++;
+	else
+		i--; /* the oldest is forgotten */
+	memmove(b->line + 1, b->line, i * sizeof *b->line);
+	b->line[0] = l;
+	return ERR_OK;
+}
+
+static enum err refused_before(const struct line *l, struct refusal *why)
 {
 	return refuse(why, ERR_PIN, "",
 		"the token %s this PIN before, it is not tried again: put the right PIN in place, "
-		"or "
-		"after a change on the token run dcsign keys reset-pin-breaker",
-		b->refused ? "refused" : "did not answer");
+		"or after a change on the token run dcsign keys reset-pin-breaker",
+		l->refused ? "refused" : "did not answer");
 }
 
-enum err breaker_arm(
-	const char *folder, const char *serial, const struct pin *pin, struct refusal *why)
+/* The breaker with the line of this PIN first. */
+static enum err breaker_of(struct breaker *b, char path[4096], const char *folder,
+	const char *serial, const struct pin *pin, struct refusal *why)
 {
-	struct breaker b = {.count = 0};
-	uint8_t digest[SHA256_SIZE];
-	char path[4096];
 	enum err e;
 
 	if (!breaker_path(path, folder, serial))
 		return refuse(why, ERR_SYSTEM, "state", "the path of the folder is too long");
-	e = breaker_load(&b, path);
+	e = breaker_load(b, path);
 	if (e == ERR_SYSTEM || e == ERR_FORMAT)
 		return refuse(why, ERR_PIN, "",
 			"%s can't be read, so no login is tried; if the PIN is right, dcsign keys "
 			"reset-pin-breaker removes it",
 			path);
-	if (e == ERR_OK) {
-		if (breaker_digest(pin, b.salt, digest) != ERR_OK)
-			return refuse(why, ERR_CRYPTO, "pin", "%s", "");
-		if (CRYPTO_memcmp(digest, b.digest, sizeof digest) != 0)
-			e = ERR_NOT_FOUND; /* another PIN */
-		else if (b.refused || b.count >= TRIES)
-			return refused_before(&b, why);
-	}
-	if (e == ERR_NOT_FOUND) {
-		b.count = 0;
-		if (RAND_bytes(b.salt, SALT_SIZE) != 1 ||
-			breaker_digest(pin, b.salt, b.digest) != ERR_OK)
-			return refuse(why, ERR_CRYPTO, "pin", "%s", "");
-	}
-	b.refused = false;
-	b.count++;
+	return breaker_choose(b, pin) == ERR_OK ? ERR_OK : refuse(why, ERR_CRYPTO, "pin", "%s", "");
+}
+
+enum err breaker_arm(
+	const char *folder, const char *serial, const struct pin *pin, struct refusal *why)
+{
+	struct breaker b;
+	char path[4096];
+	enum err e = breaker_of(&b, path, folder, serial, pin, why);
+
+	if (e != ERR_OK)
+		return e;
+	if (b.line[0].refused || b.line[0].count >= TRIES)
+		return refused_before(&b.line[0], why);
+	b.line[0].count++;
 	return breaker_store(&b, folder, path, why);
 }
 
@@ -195,7 +240,20 @@ enum err breaker_trip(const char *folder, const char *serial, struct refusal *wh
 
 	if (!breaker_path(path, folder, serial) || breaker_load(&b, path) != ERR_OK)
 		return refuse(why, ERR_SYSTEM, "state", "the PIN breaker can't be read");
-	b.refused = true;
+	b.line[0].refused = true;
+	return breaker_store(&b, folder, path, why);
+}
+
+enum err breaker_disarm(const char *folder, const char *serial, struct refusal *why)
+{
+	struct breaker b;
+	char path[4096];
+
+	if (!breaker_path(path, folder, serial) || breaker_load(&b, path) != ERR_OK)
+		return refuse(why, ERR_SYSTEM, "state", "the PIN breaker can't be read");
+	if (b.count == 1)
+		return breaker_clear(folder, serial, NULL, why);
+	memmove(b.line, b.line + 1, --b.count * sizeof *b.line);
 	return breaker_store(&b, folder, path, why);
 }
 
@@ -203,14 +261,11 @@ enum err breaker_holds(
 	const char *folder, const char *serial, const struct pin *pin, struct refusal *why)
 {
 	struct breaker b;
-	uint8_t digest[SHA256_SIZE];
 	char path[4096];
 
-	if (!breaker_path(path, folder, serial) || breaker_load(&b, path) != ERR_OK || !b.refused ||
-		breaker_digest(pin, b.salt, digest) != ERR_OK ||
-		CRYPTO_memcmp(digest, b.digest, sizeof digest) != 0)
-		return ERR_OK;
-	return refused_before(&b, why);
+	if (breaker_of(&b, path, folder, serial, pin, NULL) == ERR_OK && b.line[0].refused)
+		return refused_before(&b.line[0], why);
+	return ERR_OK;
 }
 
 void breaker_leave(const char *folder, const char *serial, const struct pin *pin)

@@ -25,16 +25,19 @@ void pin_wipe(struct pin *pin);
 
 /*
  * The breaker is a file in `folder`, one per token serial: a salted, slow digest of the PIN that is
- * being tried. It is durable before C_Login and removed after success, so at most one C_Login
- * fails per value of the PIN, across restarts. An attempt whose end nobody saw (the process was
- * killed in it) may be repeated once.
+ * being tried, and of those that were refused. It is durable before C_Login and removed after
+ * success, so at most one C_Login fails per value of the PIN, across restarts. An attempt whose end
+ * nobody saw (the process was killed in it) may be repeated once.
  */
 /* ERR_OK: durable, log in now. ERR_PIN: this PIN was refused before. ERR_SYSTEM: the file can't be
  * written, so no login may be tried. */
 enum err breaker_arm(
 	const char *folder, const char *serial, const struct pin *pin, struct refusal *why);
-/* The token refused the PIN: it will not be tried again until breaker_clear or another PIN. */
+/* The token refused the PIN: it will not be tried again until breaker_clear, whatever other values
+ * (up to 15) are tried and refused in between. */
 enum err breaker_trip(const char *folder, const char *serial, struct refusal *why);
+/* The token did not look at the PIN: what breaker_arm wrote is taken back. */
+enum err breaker_disarm(const char *folder, const char *serial, struct refusal *why);
 /* For a login by a person, who needs no breaker: ERR_PIN when the token refused this PIN before.
  * And one more value that is not to be tried: the breaker is left as breaker_trip does, for the
  * owner of the folder; without the folder nothing is done. */

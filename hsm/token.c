@@ -180,13 +180,16 @@ enum err token_open(struct token **out, const struct token_spec *spec, struct re
 	return e;
 }
 
-enum err token_login_allowed(const struct token *t, bool insist, struct refusal *why)
+enum err token_login_allowed(const struct token *t, enum login_risk risk, struct refusal *why)
 {
-	if (t->facts.pin_locked || t->facts.pin_final_try)
+	if (t->facts.pin_locked)
 		return refuse(why, ERR_PIN, "pin",
-			"the token says that its PIN is %s: no login is tried",
-			t->facts.pin_locked ? "locked" : "at its last try");
-	if (t->facts.pin_count_low && !insist)
+			"the token says that its PIN is locked: no login is tried");
+	if (t->facts.pin_final_try && risk < RISK_FINAL_TRY)
+		return refuse(why, ERR_PIN, "pin",
+			"the token says that its PIN is at its last try: no login is tried; who is "
+			"sure of the PIN says dcsign keys list --final-try");
+	if (t->facts.pin_count_low && risk < RISK_COUNT_LOW)
 		return refuse(why, ERR_PIN, "pin",
 			"the token says that a wrong PIN was tried: no login is tried; log in once "
 			"with the right PIN, for example by dcsign keys list");

@@ -39,9 +39,10 @@ enum err token_key_uri_check(const char *uri, struct refusal *why);
  * loaded, the token is not there, or several match. One token at a time per process and module. */
 enum err token_open(struct token **out, const struct token_spec *spec, struct refusal *why);
 const struct token_facts *token_facts(const struct token *t);
-/* ERR_PIN when the token says that a try is dangerous: at FINAL_TRY and LOCKED; at COUNT_LOW
- * unless `insist`. */
-enum err token_login_allowed(const struct token *t, bool insist, struct refusal *why);
+/* ERR_PIN when the token says that a try is dangerous, beyond what the caller was told to risk. A
+ * locked PIN is never tried. */
+enum login_risk { RISK_NONE, RISK_COUNT_LOW, RISK_FINAL_TRY };
+enum err token_login_allowed(const struct token *t, enum login_risk risk, struct refusal *why);
 /* One C_Login. */
 enum login_result {
 	LOGIN_DONE,

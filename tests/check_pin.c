@@ -109,6 +109,28 @@ START_TEST(breaker_holds_a_refused_pin)
 	ck_assert_int_eq(breaker_arm(state, "abc", &two, &why), ERR_OK);   /* another PIN */
 	ck_assert_int_eq(breaker_trip(state, "abc", &why), ERR_OK);
 	ck_assert_int_eq(breaker_arm(state, "abc", &two, &why), ERR_PIN);
+	/* neither of them, whatever was tried in between, and whatever the token did not look at */
+	ck_assert_int_eq(breaker_arm(state, "abc", &one, &why), ERR_PIN);
+	for (int i = 0; i < 13; i++) {
+		char text[8];
+		struct pin next;
+
+		snprintf(text, sizeof text, "33%02d", i);
+		next = pin_of(text);
+		ck_assert_int_eq(breaker_arm(state, "abc", &next, &why), ERR_OK);
+		ck_assert_int_eq(breaker_disarm(state, "abc", &why), ERR_OK);
+		ck_assert_int_eq(breaker_holds(state, "abc", &next, &why), ERR_OK);
+		ck_assert_int_eq(breaker_arm(state, "abc", &next, &why), ERR_OK);
+		ck_assert_int_eq(breaker_trip(state, "abc", &why), ERR_OK);
+		ck_assert_int_eq(breaker_arm(state, "abc", &next, &why), ERR_PIN);
+	}
+	ck_assert_int_eq(breaker_arm(state, "abc", &one, &why), ERR_PIN);
+	ck_assert_int_eq(breaker_arm(state, "abc", &two, &why), ERR_PIN);
+	ck_assert_int_eq(breaker_holds(state, "abc", &one, &why), ERR_PIN);
+	ck_assert_int_eq(breaker_clear(state, "abc", &was, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(state, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_disarm(state, "abc", &why), ERR_OK);
+	ck_assert(!breaker_present(state, "abc"));
 }
 END_TEST
 

@@ -74,7 +74,7 @@ static void log_in(void)
 {
 	struct refusal why;
 
-	ck_assert_int_eq(token_login_allowed(token, false, &why), ERR_OK);
+	ck_assert_int_eq(token_login_allowed(token, RISK_NONE, &why), ERR_OK);
 	ck_assert_int_eq(token_login(token, FIXTURE_PIN, &why), LOGIN_DONE);
 }
 
@@ -128,8 +128,8 @@ START_TEST(wrong_pin)
 	token_close(token);
 	ck_assert(open_with(FIXTURE_MODULE, "pkcs11:token=test", ERR_OK, 1));
 	ck_assert(token_facts(token)->pin_count_low); /* the token remembers */
-	ck_assert_int_eq(token_login_allowed(token, false, &why), ERR_PIN);
-	ck_assert_int_eq(token_login_allowed(token, true, &why), ERR_OK);
+	ck_assert_int_eq(token_login_allowed(token, RISK_NONE, &why), ERR_PIN);
+	ck_assert_int_eq(token_login_allowed(token, RISK_COUNT_LOW, &why), ERR_OK);
 	finish();
 }
 END_TEST

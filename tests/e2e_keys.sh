@@ -164,6 +164,10 @@ for flag in 0x20000:'last try' 0x40000:locked; do
 	says "${flag#*:}"
 	[ "$(calls C_Login)" = 0 ] || fail "a login was tried: $flag"
 done
+rules 'C_GetTokenInfo flags=0x20000'
+keys 0 list --token demo --final-try
+rules 'C_GetTokenInfo flags=0x40000'
+keys 3 list --token demo --final-try
 rules 'C_GetTokenInfo flags=0x10000' # COUNT_LOW: a person is here
 keys 0 list --token demo
 rules 'C_Login locked' 'C_GetTokenInfo locked'

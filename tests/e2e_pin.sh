@@ -1,6 +1,7 @@
 #!/bin/bash
 # A wrong PIN with a token that locks it after three tries: one C_Login fails, whatever is born again
-# how often; the right PIN is taken without a reset. And the PIN lies nowhere where it does not belong.
+# how often; the right PIN is taken without a reset. And the PIN lies nowhere where it does not belong:
+# files, memory and cores of every process are searched, by a search that finds one that was planted.
 . "$(dirname "$0")/lib.sh"
 . "$TOP_SRCDIR/tests/faults/lib.sh"
 e2e_begin
@@ -63,37 +64,98 @@ SPKI=$(dc_key P-256 "$WORK/out/dc2")
 [ "$(logins 0x0)" -ge 1 ] || fail "no login"
 ls "$WORK"/state/hsm/pin-breaker.* 2>/dev/null && fail "the breaker is still there"
 
-# Where the PIN must not be.
-grep -aqF "$pin" "$WORK/log" && fail "the PIN is in the log"
-grep -qF "$pin" "$WITNESS" && fail "the PIN is in the witness"
-grep -raqF "$pin" "$WORK/state" && fail "the PIN, or something that holds it, is in the state folder"
-for p in $PID $(child api) $(child hsm) $(child ledger); do
-	for part in environ cmdline; do
-		tr '\0' '\n' <"/proc/$p/$part" | grep -qF "$pin" && fail "the PIN is in $part of $p"
-	done
+# Where the PIN must not be. `scan` says where it is, of processes and files.
+scan() {
+	/usr/bin/python3 "$TOP_SRCDIR/tests/scan_memory.py" "$WORK/hsm/pin" "$@" >"$WORK/out/scan"
+}
+service_pids() {
+	echo "$PID $(child api) $(child ledger) $(child hsm)"
+}
+clean() { # WHAT PID|FILE...
+	local what=$1
+	shift
+	scan "$@" || fail "$what: the PIN: $(cat "$WORK/out/scan")"
+	note "$what: not in $(sed -n 's/.*: \([0-9]* KB\)$/\1/p' "$WORK/out/scan" | tr '\n' ' ')"
+}
+finds() { # WHAT PID|FILE...: the scan is no use when it finds nothing where the PIN is
+	local what=$1
+	shift
+	scan "$@"
+	[ $? = 1 ] || fail "$what: the scan does not find the PIN that is there: $(cat "$WORK/out/scan")"
+}
+clean "log, witness, ledger and state" "$WORK/log" "$WITNESS" $(find "$WORK/state" -type f)
+for p in $(service_pids); do
+	[ "$(awk '/core file size/ { print $5 $6 }' "/proc/$p/limits")" = 00 ] || fail "$(cat "/proc/$p/comm") may leave a core file"
 done
 if [ "$(id -u)" = 0 ]; then
-	for p in $PID $(child api) $(child ledger) $(child hsm); do
-		/usr/bin/python3 - "$p" "$pin" <<'END' || fail "the PIN is in the memory of $(cat "/proc/$p/comm")"
-import sys
-pid, pin = sys.argv[1], sys.argv[2].encode()
-with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
-    for line in maps:
-        span, mode = line.split()[:2]
-        begin, end = (int(x, 16) for x in span.split("-"))
-        if mode[0] != "r" or mode[1] != "w" or end - begin > 1 << 28:
-            continue
-        try:
-            mem.seek(begin)
-            octets = mem.read(end - begin)
-        except (OSError, ValueError):
-            continue
-        if pin in octets:
-            sys.exit(1)
-END
+	# A process that has it in its memory, in its environment, or in its arguments.
+	(
+		exec 3<"$WORK/hsm/pin"
+		exec /usr/bin/python3 -c 'import os, sys, time
+kept = os.read(3, 100)
+print("kept", flush=True)
+time.sleep(60)' >"$WORK/out/planted"
+	) &
+	planted=$!
+	for n in $(seq 100); do
+		grep -q kept "$WORK/out/planted" && break
+		sleep 0.05
 	done
-	note "the PIN is in no memory: parent, api, ledger, and hsm after its login"
+	finds "a process that has read it" $planted
+	if command -v gcore >/dev/null; then
+		gcore -o "$WORK/out/core" $planted >/dev/null 2>&1 && finds "its core" "$WORK/out/core.$planted"
+	fi
+	kill $planted
+	EVIL=$pin sleep 60 &
+	finds "its environment" $!
+	kill $!
+	/usr/bin/python3 -c 'import time; time.sleep(60)' "$pin" &
+	finds "its arguments" $!
+	kill $!
+
+	clean "after the login: parent, api, ledger, hsm" $(service_pids)
+	if grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h"; then
+		note "left out: cores of processes with the sanitizers' terabytes; their memory was searched"
+	elif command -v gcore >/dev/null; then
+		for p in $(service_pids); do
+			gcore -o "$WORK/out/core" "$p" >"$WORK/out/gcore" 2>&1 || fail "gcore: $(cat "$WORK/out/gcore")"
+			[ "$(stat -c %s "$WORK/out/core.$p")" -gt 100000 ] || fail "an empty core"
+			clean "a core of $(cat "/proc/$p/comm")" "$WORK/out/core.$p"
+			rm "$WORK/out/core.$p"
+		done
+	else
+		note "LEFT OUT: cores (Debian: gdb)"
+	fi
+	# In its login the process has it, and nobody else.
+	printf 'C_Login hang\n' >"$RULES.new" && mv "$RULES.new" "$RULES"
+	kill -KILL "$(child hsm)"
+	before=$(grep -c 'fn=C_Login .*ev=begin' "$WITNESS")
+	for n in $(seq 100); do
+		[ "$(grep -c 'fn=C_Login .*ev=begin' "$WITNESS")" -gt "$before" ] && break
+		sleep 0.1
+	done
+	finds "the hsm process in its login" "$(child hsm)"
+	clean "in the login: parent, api, ledger" "$PID" "$(child api)" "$(child ledger)"
+	: >"$RULES.new" && mv "$RULES.new" "$RULES"
+	service_ready || fail "not ready after a login that took long"
+	clean "after a login that took long" "$(child hsm)"
+	# Of a process that crashes no core is left, wherever the kernel would put it.
+	(cd / && ls core* "$WORK"/core* 2>/dev/null | sort) >"$WORK/out/cores"
+	printf 'C_Sign crash count=1\n' >"$RULES.new" && mv "$RULES.new" "$RULES"
+	issue edge www "{\"public_key\":\"$SPKI\"}" >/dev/null
+	grep -q 'fn=C_Sign .*ev=begin.*did=crash' "$WITNESS" || fail "it has not crashed"
+	: >"$RULES.new" && mv "$RULES.new" "$RULES"
+	service_ready || fail "not ready after a crash"
+	(cd / && ls core* "$WORK"/core* 2>/dev/null | sort) | cmp -s - "$WORK/out/cores" || fail "a core was left"
+	clean "the log after a crash" "$WORK/log"
 fi
+[ -z "$(find "$WORK/state/hsm" -perm /077)" ] || fail "others may read in state/hsm: $(ls -lR "$WORK/state/hsm")"
 service_stop
 ledger_verify
 note "1 failed C_Login in 2 starts and 20 deaths"
+
+# A PIN file that others may read is no PIN file.
+chmod 640 "$WORK/hsm/pin"
+"$DCSIGND" -n -c "$WORK/etc/dcsignd.conf" >"$WORK/out/check" 2>&1
+[ $? = 78 ] || fail "a PIN that others may read is taken: $(cat "$WORK/out/check")"
+grep -q 'mode 0640' "$WORK/out/check" || fail "$(cat "$WORK/out/check")"

@@ -62,3 +62,4 @@ EXTRA_DIST += tests/e2e_heir.sh
 E2E_TESTS += tests/e2e_neighbours.sh
 LONG_TESTS += tests/e2e_neighbours.sh
 EXTRA_DIST += tests/e2e_neighbours.sh tests/faults/hsm_neighbours.py
+EXTRA_DIST += tests/scan_memory.py
