@@ -29,5 +29,6 @@ bool resources_leak(const struct resources *begin, const struct resources *now)
 
 	getrlimit(RLIMIT_NOFILE, &limit);
 	return now->octets > 2 * begin->octets + RESOURCES_OCTETS ||
+	       now->descriptors > begin->descriptors + RESOURCES_DESCRIPTORS ||
 	       now->descriptors > limit.rlim_cur / 2;
 }

@@ -14,3 +14,15 @@ service_start
 faults_run hsm_scenarios.py "$@" || fail "see above"
 service_stop
 faults_reconcile
+
+# A token with fewer sessions than are configured, and more workers than sessions.
+[ $# = 0 ] || exit 0
+CONF_TOKEN='sessions = 24
+	workers = 48
+	sign_timeout = 1s'
+CONF_EXTRA='limits { request_deadline = 10s }'
+: >"$RULES"
+service_start
+faults_run hsm_scenarios.py sixteen_sessions || fail "see above"
+service_stop
+faults_reconcile

@@ -50,7 +50,7 @@ tests_scale_token_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(P11KIT_CFLAGS) $(CRYPT
 tests_scale_token_LDADD = tests/libhsmhelp.a $(CHECK_LINK)
 E2E_TESTS += tests/e2e_scale.sh
 LONG_TESTS += tests/e2e_scale.sh
-E2E_TESTS += tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_opencryptoki.sh tests/e2e_keys.sh
+E2E_TESTS += tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_opencryptoki.sh tests/e2e_keys.sh tests/e2e_refused.sh
 LONG_TESTS += tests/e2e_tpm2.sh
 EXTRA_DIST += tests/modules.sh tests/e2e_keys.sh tests/e2e_tpm2.sh tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_opencryptoki.sh tests/e2e_scale.sh tests/faults/hsm_scale.py
 
@@ -63,3 +63,4 @@ E2E_TESTS += tests/e2e_neighbours.sh
 LONG_TESTS += tests/e2e_neighbours.sh
 EXTRA_DIST += tests/e2e_neighbours.sh tests/faults/hsm_neighbours.py
 EXTRA_DIST += tests/scan_memory.py
+EXTRA_DIST += tests/e2e_refused.sh

@@ -19,6 +19,12 @@ def scenario(f):
     return f
 
 
+def by_name(f):
+    """Only when it is asked for: it needs a service that is configured for it."""
+    f.by_name = True
+    return scenario(f)
+
+
 def recovers(s, *rules, requests=3, allowed=(201, 503, 504)):
     """Some requests under the rules, then none of them: how long until all keys issue."""
     s.rules(*rules)
@@ -157,6 +163,46 @@ def leaks(s):
 
 
 @scenario
+def descriptors_leak(s):
+    """The same with descriptors."""
+    pid = s.child()
+    s.rules(*["C_Sign leakfd"] * 60)
+    results = s.load(4, 20)
+    check(set(statuses(results)) <= {201, 503, 504}, f"{statuses(results)}")
+    s.rules()
+    deadline = time.monotonic() + 20
+    while s.child() == pid and time.monotonic() < deadline:
+        time.sleep(0.05)
+    check(s.child() != pid, "the process was not replaced")
+    return f"{statuses(results)}, {s.healthy():.2f} s"
+
+
+@scenario
+def operation_left_open(s):
+    """C_Sign fails and leaves its operation open: that session signs nothing any more."""
+    s.rules("C_Sign stuck=0x6 count=3")
+    results = s.load(2, 4)
+    check(set(statuses(results)) <= {201, 503} and statuses(results).get(201, 0) >= 6, f"{statuses(results)}")
+    s.rules("C_Sign stuck=0x30 count=1")
+    check(s.issue()[0] in (503, 504), "a broken device")
+    s.rules()
+    return f"{s.healthy():.2f} s"
+
+
+@scenario
+def unusual_returns(s):
+    """Success without a signature, codes that C_Sign can't have, lengths that no signature has."""
+    for rule in ("rv=0", "rv=0x150", "rv=0x200", "rv=0xffffffffffffffff", "rv=0x7fffffff", "rv=0x191",
+                 "length=1024", "length=1025", "length=4294967296", "length=18446744073709551615"):  # fmt: skip
+        s.rules(f"C_Sign {rule} count=1")
+        status = s.issue()[0]
+        check(status in (201, 503, 504), f"{rule}: {status}")
+        check(status != 201 or rule.startswith("rv=0x"), f"{rule}: {status}")
+        s.rules()
+        s.healthy()
+
+
+@scenario
 def one_hung(s):
     """One hung C_Sign of many costs its request alone."""
     s.healthy()
@@ -236,6 +282,21 @@ def no_more_sessions(s):
     return f"{s.healthy():.2f} s"
 
 
+@by_name
+def sixteen_sessions(s):
+    """The token has room for 16 sessions, 24 are configured, with 48 workers: nobody is refused."""
+    s.rules("C_OpenSession sessions=16", "C_Sign delay=20")
+    s.kill()
+    s.healthy()
+    before = len([line for line in witness("C_OpenSession") if "rv=0xb1" in line])
+    results = s.load(48, 10)
+    check(statuses(results) == {201: 480}, f"{statuses(results)}")
+    refused = len([line for line in witness("C_OpenSession") if "rv=0xb1" in line]) - before
+    check(0 < refused < 48, f"C_OpenSession was refused {refused} times")
+    s.kill()  # sessions of the dead process are no one's
+    return f"480 requests, {refused} C_OpenSession refused, again {s.healthy():.2f} s after a kill"
+
+
 @scenario
 def probe_tells(s):
     """The health probe sees a token that went away, without any request."""
@@ -260,7 +321,7 @@ def main():
     failed = 0
     s.healthy()
     for f in SCENARIOS:
-        if names and f.__name__ not in names:
+        if f.__name__ not in names and (names or hasattr(f, "by_name")):
             continue
         begun = time.monotonic()
         try:
