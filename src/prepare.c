@@ -178,6 +178,26 @@ int prepare_users(struct parent *p, const struct config *c)
 	return find_user(p, ROLE_LEDGER, c->users.ledger);
 }
 
+/* The name of a new folder must be as durable as what it will hold. */
+static bool sync_parent(const char *path)
+{
+	char *folder = strdup(path);
+	char *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+	int fd = -1;
+
+	if (slash != NULL) {
+		slash[slash == folder] = '\0';
+		fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	free(folder);
+
+	bool ok = fd >= 0 && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 /* The state folder. What is there stays as it is. */
 static int make_folder(const struct parent *p, const char *path, mode_t mode, enum msg_role owner)
 {
@@ -185,7 +205,7 @@ static int make_folder(const struct parent *p, const char *path, mode_t mode, en
 
 	if (mkdir(path, 0700) == 0) {
 		if ((!p->separate || chown(path, p->user[owner].uid, p->user[owner].gid) == 0) &&
-			chmod(path, mode) == 0)
+			chmod(path, mode) == 0 && sync_parent(path))
 			return 0;
 	} else if (errno == EEXIST && stat(path, &st) == 0) {
 		if (S_ISDIR(st.st_mode))

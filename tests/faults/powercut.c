@@ -17,7 +17,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define FILES 4096
@@ -38,14 +37,21 @@ static void fail(const char *what)
 static void put(uint32_t type, uint64_t file, uint64_t at, const void *path, size_t path_len,
 	const void *octets, size_t len)
 {
+	static uint8_t event[(1 << 18) + 16384];
 	struct powercut_head h = {type, (uint32_t)path_len, file, at, len};
-	struct iovec parts[] = {{&h, sizeof(h)}, {(void *)(uintptr_t)path, path_len},
-		{(void *)(uintptr_t)octets, len}};
+	size_t all = sizeof(h) + path_len + len;
 	int error = errno;
 
 	if (trace < 0)
 		return;
-	if (syscall(SYS_writev, trace, parts, 3) != (long)(sizeof(h) + path_len + len))
+	if (all > sizeof(event))
+		fail("an event is too long");
+	memcpy(event, &h, sizeof(h));
+	if (path_len)
+		memcpy(event + sizeof(h), path, path_len);
+	if (len)
+		memcpy(event + sizeof(h) + path_len, octets, len);
+	if (syscall(SYS_write, trace, event, all) != (long)all)
 		fail("the trace can't be written");
 	errno = error;
 }
