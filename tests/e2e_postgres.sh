@@ -97,6 +97,9 @@ done
 	fail "the second verifier: $(tail -n 5 "$WORK/out/second")"
 
 note "the server restarted with immediate, under load"
+mkdir "$WORK/kept"
+[ -z "$SEPARATE" ] || chown "${E2E_UIDS[2]}" "$WORK/kept"
+CONF_EXTRA="checkpoint { file = \"$WORK/kept/heads\" every = 5 }"
 pg_stop INT
 cp -a "$PG/data" "$PG/stale"
 pg_start || fail "the server does not start again"
@@ -105,7 +108,7 @@ pid=$(child ledger)
 : >"$WORK/got"
 /usr/bin/python3 "$TOP_SRCDIR/tests/postgres_load.py" "$URL" "$WORK/pki" "$WORK/stop" "$WORK/got" "$spki" &
 load=$!
-for round in 1 2 3; do
+for round in 1 2; do
 	before=$(wc -l <"$WORK/got")
 	for n in $(seq 300); do
 		[ "$(wc -l <"$WORK/got")" -ge $((before + 20)) ] && break
@@ -142,6 +145,7 @@ for n in 1 2 3; do
 done
 [ "$(curl -s -o /dev/null -w '%{http_code}' "$MONITOR/readyz")" = 503 ] || fail "/readyz on a stale replica"
 [ "$(pg_sql dcsign 'SELECT count(*) FROM dcsign.records')" = "$stale" ] || fail "records were added to a stale replica"
+grep -q 'records_known' "$WORK/log" || fail "the log does not say how far behind it is"
 pg_stop INT
 pg_start || fail "the server does not start again"
 for n in $(seq 300); do
@@ -155,3 +159,19 @@ ledger_verify
 /usr/bin/python3 "$TOP_SRCDIR/tests/faults/verify_ledger.py" "$WORK/out/records" >"$WORK/out/second" ||
 	fail "the second verifier: $(tail -n 5 "$WORK/out/second")"
 /usr/bin/python3 "$TOP_SRCDIR/tests/postgres_load.py" --check "$WORK/out/records" "$WORK/got" || exit 1
+
+note "the way back when nothing but the stale replica is left"
+pg_stop INT
+pg_start "$PG/stale" || fail "the replica does not start"
+refused 'fewer'
+"$DCSIGN" ledger succeed --ledger "$LEDGER" --chain test/main --checkpoint "$WORK/kept/heads" \
+	--reason 'the primary is lost, its replica lacked records' >"$WORK/out/succeed" ||
+	fail "ledger succeed: $(cat "$WORK/out/succeed")"
+service_start
+[ "$(issue edge www "$ask")" = 201 ] || fail "nothing is issued after succeed: $(cat "$WORK/out/body")"
+[ "$(member ledger.chain)" = test/main#2 ] || fail "issued in $(member ledger.chain)"
+service_stop
+"$DCSIGN" ledger verify --ledger "$LEDGER" --checkpoint "$WORK/kept/heads" >"$WORK/out/verify" ||
+	fail "the ledger does not verify: $(cat "$WORK/out/verify")"
+grep -q 'test/main#2 goes on for test/main, .* missing for ever' "$WORK/out/verify" ||
+	fail "the gap is not told: $(cat "$WORK/out/verify")"

@@ -61,6 +61,11 @@ static enum err forget(const struct group *g, const struct commit_item *items, s
 	return g->l->store->engine->purge(g->l->store, now, now - IDEMPOTENCY_TERM);
 }
 
+static bool begun(const struct ledger *l, const struct chain *c)
+{
+	return ledger_own(l, c) && !c->closed && c->stored.tree.size > 0;
+}
+
 /* A hold of another node, or its end, into the chains of this one, with the time that it has there:
  * what follows it is subject to it. */
 static enum err hold_copy(struct group *g, const struct buf *json, struct buf *text)
@@ -72,7 +77,7 @@ static enum err hold_copy(struct group *g, const struct buf *json, struct buf *t
 		struct commit_item it = {.own = true, .chain = c};
 		struct record copy = r;
 
-		if (ledger_own(g->l, c))
+		if (begun(g->l, c))
 			e = take_append(g, &it, &copy);
 	}
 	return e;
@@ -81,14 +86,14 @@ static enum err hold_copy(struct group *g, const struct buf *json, struct buf *t
 static enum err holds_follow(struct group *g)
 {
 	const struct store_engine *engine = g->l->store->engine;
-	const struct config *c = g->l->generation[0];
+	const struct chain *c = g->l->chains;
 	struct buf json = BUF_INIT(RECORD_MAX), text = BUF_INIT(RECORD_MAX);
 	enum err e = ERR_OK;
 
+	while (c && !begun(g->l, c)) /* START comes first */
+		c = c->next;
 	if (!engine->hold_news || !c)
 		return ERR_OK;
-	for (size_t i = 0; i < c->token_count && !e; i++)
-		e = ledger_chain(g->l, c->token[i].name) ? ERR_OK : ERR_NOMEM;
 	while (!e) {
 		buf_reset(&json);
 		buf_reset(&text);

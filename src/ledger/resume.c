@@ -70,7 +70,7 @@ static enum err tails_compare(struct ledger *l, bool *durable)
 	enum err e = ERR_OK;
 
 	for (struct chain *c = l->chains; c && !e; c = c->next) {
-		if (ledger_own(l, c))
+		if (ledger_own(l, c) && !c->closed)
 			e = tail_compare(l, c, &kept, durable);
 	}
 	/* half a transaction: no database does that */
