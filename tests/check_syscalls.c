@@ -294,8 +294,9 @@ START_TEST(what_was_acknowledged_outlives_every_failing_call)
 		for (unsigned k = 0; k < call[i].count * FAULTS; k++, n++) {
 			if (n % step)
 				continue;
-			snprintf(options, sizeof(options), "-e inject=%s:%s:when=%u", call[i].name,
-				faults[k % FAULTS], call[i].before + k / (unsigned)FAULTS + 1);
+			snprintf(options, sizeof(options), "-e inject=%.31s:%s:when=%u",
+				call[i].name, faults[k % FAULTS],
+				call[i].before + k / (unsigned)FAULTS + 1);
 			unlink(trace);
 			life(options);
 			done++;
