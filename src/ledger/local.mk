@@ -34,7 +34,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/tables.c src/ledger/tables.h \
 	src/ledger/judge.c src/ledger/judge_save.c src/ledger/judge.h \
 	src/ledger/bookmark.c src/ledger/bookmark.h \
-	src/ledger/verify.c src/ledger/verify.h \
+	src/ledger/verify.c src/ledger/verify_resume.c src/ledger/verify.h src/ledger/verify_walk.h \
 	src/ledger/prove.c src/ledger/prove.h \
 	src/ledger/list.c src/ledger/export.c src/ledger/list.h \
 	src/ledger/report.c src/ledger/report_html.c src/ledger/report.h \

@@ -5,30 +5,14 @@
 #include <time.h>
 
 #include "bookmark.h"
-#include "judge.h"
 #include "leaves.h"
 #include "state.h"
 #include "tree.h"
+#include "verify_walk.h"
 
 #define PROGRESS_EVERY 4096 /* records */
 
-/* One chain while it is read. */
-struct walk {
-	struct verify *v;
-	const struct store_chain *chain;
-	int64_t next;
-	struct merkle tree;
-	uint64_t next_known; /* the size of the next kept head */
-	uint64_t problems;
-	time_t saved;
-	struct judge judge;
-	struct buf text;
-	struct store *store;
-	struct witness witness;
-	uint8_t root[SHA256_SIZE]; /* before a CHECKPOINT record */
-};
-
-static void wrong(void *arg, int64_t idx, const char *what)
+void verify_wrong(void *arg, int64_t idx, const char *what)
 {
 	struct walk *w = arg;
 
@@ -46,10 +30,10 @@ static void place_check(struct walk *w, int64_t idx)
 	if (idx != w->next) {
 		snprintf(text, sizeof(text), "%lld record%s missing before it",
 			(long long)(idx - w->next), idx - w->next == 1 ? " is" : "s are");
-		wrong(w, idx, text);
+		verify_wrong(w, idx, text);
 	}
 	if (idx >= (int64_t)w->chain->tree.size)
-		wrong(w, idx, "stands behind the end of its chain");
+		verify_wrong(w, idx, "stands behind the end of its chain");
 	w->next = idx + 1;
 }
 
@@ -70,7 +54,7 @@ static void node_check(void *arg, unsigned level, uint64_t index, const uint8_t 
 		return;
 	if (w->store->engine->node_get(w->store, w->chain->chain, level, index, kept) ||
 		memcmp(kept, hash, sizeof(kept)) != 0)
-		wrong(w, (int64_t)w->tree.size,
+		verify_wrong(w, (int64_t)w->tree.size,
 			"an inner node that is kept for proofs is not that of the records");
 }
 
@@ -84,7 +68,7 @@ static void tree_append(struct walk *w, const uint8_t leaf[SHA256_SIZE])
 	what = witness_size(&w->witness, w->v->known, w->tree.size, root_now, w);
 	w->next_known = witness_next(&w->witness, w->v->known, w->tree.size);
 	if (what)
-		wrong(w, (int64_t)w->tree.size - 1, what);
+		verify_wrong(w, (int64_t)w->tree.size - 1, what);
 }
 
 static bool names_chain(const struct walk *w, const struct record *r)
@@ -115,114 +99,16 @@ static enum err record_check(struct walk *w, const struct leaf *l)
 
 	buf_reset(&w->text);
 	if (record_parse(&r, &w->text, l->json, l->len)) {
-		wrong(w, l->idx, "is not a record in canonical form");
+		verify_wrong(w, l->idx, "is not a record in canonical form");
 		return ERR_OK;
 	}
 	if (r.idx != l->idx || !names_chain(w, &r)) {
-		wrong(w, l->idx, "names another place than its own");
+		verify_wrong(w, l->idx, "names another place than its own");
 		return ERR_OK;
 	}
 	if (r.type == RECORD_CHECKPOINT && (what = witness_record(&w->witness, &r, w->root)))
-		wrong(w, l->idx, what);
+		verify_wrong(w, l->idx, what);
 	return w->v->chain_only ? ERR_OK : judge_take(&w->judge, &r, l->json, l->len);
-}
-
-/* ---- going on in a later run ---- */
-
-static enum err walk_save(struct walk *w)
-{
-	struct buf out = BUF_INIT(UINT32_MAX);
-	enum err e = judge_end(&w->judge);
-
-	buf_u8(&out, w->v->chain_only);
-	buf_u64(&out, w->tree.size);
-	buf_put(&out, w->tree.edge, merkle_edges(w->tree.size) * SHA256_SIZE);
-	buf_u64(&out, w->problems);
-	buf_u64(&out, w->witness.count);
-	buf_str(&out, w->witness.newest.origin);
-	buf_u64(&out, w->witness.newest.size);
-	buf_vec(&out, w->witness.newest.root, SHA256_SIZE);
-	buf_vec(&out, w->witness.key, CHECKPOINT_KEY);
-	judge_save(&w->judge, &out);
-	w->saved = time(NULL);
-	if (!e)
-		e = bookmark_put(w->v->resume, w->chain->chain, &out);
-	return e ? e : bookmark_write(w->v->resume);
-}
-
-/* Kept heads of what was read before: the tree that was computed then must contain them. */
-static void known_before(struct walk *w)
-{
-	struct tree t = {.store = w->store, .chain = w->chain->chain};
-	struct merkle_proof proof;
-	uint8_t root[SHA256_SIZE];
-	struct checkpoint c;
-
-	merkle_root(&w->tree, root);
-	for (struct known *k = w->v->known; k; k = k->next) {
-		if (k->head.size == 0 || k->head.size > w->tree.size ||
-			!witness_origin(k->head.origin, w->chain->chain))
-			continue;
-		k->seen = true;
-		if (w->v->public_key && checkpoint_verify(&c, k->note, k->len, w->v->public_key))
-			wrong(w, (int64_t)k->head.size - 1,
-				"a kept checkpoint of this size is not signed with the key given");
-		if (merkle_consistency(&proof, k->head.size, w->tree.size, tree_subtree, &t) ||
-			!merkle_consistent(&proof, k->head.size, w->tree.size, k->head.root, root))
-			wrong(w, (int64_t)k->head.size - 1,
-				"a kept checkpoint of this size has another root: the records were "
-				"rewritten");
-	}
-}
-
-static enum err walk_load(struct walk *w, const struct buf *known)
-{
-	struct reader in;
-	const uint8_t *at;
-	char text[128];
-
-	reader_init(&in, known->octets, known->len);
-	if (reader_u8(&in) != w->v->chain_only) {
-		wrong(w, NO_IDX,
-			"an earlier run looked at other things (--chain-only or not): give another "
-			"file");
-		return ERR_NOT_FOUND;
-	}
-	w->tree.size = reader_u64(&in);
-	at = reader_take(&in, merkle_edges(w->tree.size) * SHA256_SIZE);
-	if (at)
-		memcpy(w->tree.edge, at, merkle_edges(w->tree.size) * SHA256_SIZE);
-	w->problems = reader_u64(&in);
-	w->witness.count = reader_u64(&in);
-	reader_str(&in, w->witness.newest.origin, sizeof(w->witness.newest.origin));
-	w->witness.newest.size = reader_u64(&in);
-	reader_fixed(&in, w->witness.newest.root, SHA256_SIZE);
-	reader_fixed(&in, w->witness.key, CHECKPOINT_KEY);
-	if (in.failed) {
-		wrong(w, NO_IDX, "what an earlier run knew of it can't be read");
-		return ERR_NOT_FOUND;
-	}
-	w->next = (int64_t)w->tree.size;
-	if (w->tree.size > w->chain->tree.size) {
-		wrong(w, NO_IDX, "it has fewer records than were verified before");
-		return ERR_NOT_FOUND;
-	}
-	if (w->problems) {
-		snprintf(text, sizeof(text), "%llu problems were found in it before this run",
-			(unsigned long long)w->problems);
-		w->v->problems += w->problems;
-		w->v->problem(w->v->arg, w->chain->chain, NO_IDX, text);
-	}
-	w->v->records += w->tree.size;
-
-	enum err e = judge_load(&w->judge, &in, w->store, w->chain->chain);
-
-	if (e == ERR_FORMAT || !reader_done(&in)) {
-		wrong(w, NO_IDX, "records that were verified before are not there or not the same");
-		return ERR_NOT_FOUND;
-	}
-	known_before(w);
-	return e;
 }
 
 #define SAVE_SECONDS 30
@@ -236,7 +122,7 @@ static enum err rest(struct walk *w)
 	if (v->progress)
 		v->progress(v->arg, w->chain->chain, w->tree.size, w->chain->tree.size);
 	if (v->resume && (end || time(NULL) - w->saved >= SAVE_SECONDS)) {
-		enum err e = walk_save(w);
+		enum err e = verify_save(w);
 
 		if (e)
 			return e;
@@ -255,7 +141,7 @@ static enum err take(void *arg, const struct leaf *l)
 		merkle_root(&w->tree, w->root);
 	tree_append(w, l->hash);
 	if (memcmp(l->hash, l->stored, SHA256_SIZE) != 0)
-		wrong(w, l->idx, "the stored leaf hash is not that of the record");
+		verify_wrong(w, l->idx, "the stored leaf hash is not that of the record");
 	enum err e = head || !w->v->chain_only ? record_check(w, l) : ERR_OK;
 
 	if (e || (w->tree.size % PROGRESS_EVERY && w->tree.size != w->chain->tree.size))
@@ -276,7 +162,7 @@ static void note_check(struct walk *w)
 	if (e || checkpoint_verify(&c, (const char *)note.octets, note.len, w->witness.key) ||
 		strcmp(c.origin, newest->origin) != 0 || c.size != newest->size ||
 		memcmp(c.root, newest->root, sizeof(c.root)) != 0)
-		wrong(w, NO_IDX,
+		verify_wrong(w, NO_IDX,
 			"the signed head that the store keeps is not the newest of the records");
 	buf_free(&note);
 }
@@ -289,11 +175,11 @@ static void head_check(struct walk *w)
 	if (w->tree.size != w->chain->tree.size || w->next != (int64_t)w->chain->tree.size) {
 		snprintf(text, sizeof(text), "it has %llu records, its head says %llu",
 			(unsigned long long)w->tree.size, (unsigned long long)w->chain->tree.size);
-		wrong(w, NO_IDX, text);
+		verify_wrong(w, NO_IDX, text);
 	}
 	merkle_root(&w->tree, root);
 	if (memcmp(root, w->chain->root, SHA256_SIZE) != 0)
-		wrong(w, NO_IDX, "its root is not that of its records");
+		verify_wrong(w, NO_IDX, "its root is not that of its records");
 	note_check(w);
 	w->v->open += judge_open(&w->judge);
 	w->v->credentials += w->judge.credentials;
@@ -338,11 +224,12 @@ static enum err gap_show(struct walk *w)
 	if (w->v->note)
 		w->v->note(w->v->arg, w->chain->chain, text);
 	if (there > known)
-		wrong(w, 0, "the chain that it goes on for has more records than were known");
+		verify_wrong(
+			w, 0, "the chain that it goes on for has more records than were known");
 	else if (there == known && known > 0 &&
 		 (merkle_root_at(known, tree_subtree, &tree, root) ||
 			 memcmp(root, r.root.at, SHA256_SIZE) != 0))
-		wrong(w, 0, "the chain that it goes on for has another root than was known");
+		verify_wrong(w, 0, "the chain that it goes on for has another root than was known");
 	buf_free(&json);
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
@@ -356,21 +243,21 @@ static enum err chain_verify(struct verify *v, struct store *s, const struct sto
 		.text = BUF_INIT(RECORD_MAX)};
 
 	const struct buf *before = v->resume ? bookmark_find(v->resume, c->chain) : NULL;
-	enum err e = judge_init(&w.judge, v->crew, wrong, &w);
+	enum err e = judge_init(&w.judge, v->crew, verify_wrong, &w);
 
 	merkle_init(&w.tree);
 	v->chains++;
 	w.saved = time(NULL);
 	w.judge.tables = v->tables;
 	if (!e && before)
-		e = walk_load(&w, before);
+		e = verify_load(&w, before);
 	w.next_known = witness_next(&w.witness, v->known, w.tree.size);
 	if (!e)
 		e = leaves_walk(s, c->chain, (int64_t)w.tree.size, v->crew, take, &w);
 	if (!e)
 		e = judge_end(&w.judge);
 	if (!e && v->resume)
-		e = walk_save(&w);
+		e = verify_save(&w);
 	if (!e)
 		head_check(&w);
 	if (!e && strchr(c->chain, '#'))

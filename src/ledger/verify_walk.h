@@ -1,0 +1,32 @@
+/* A chain while verify reads it: for verify.c and the files beside it alone. */
+#ifndef DCSIGN_VERIFY_WALK_H
+#define DCSIGN_VERIFY_WALK_H
+
+#include <time.h>
+
+#include "judge.h"
+#include "verify.h"
+
+struct walk {
+	struct verify *v;
+	const struct store_chain *chain;
+	int64_t next;
+	struct merkle tree;
+	uint64_t next_known; /* the size of the next kept head */
+	uint64_t problems;
+	time_t saved;
+	struct judge judge;
+	struct buf text;
+	struct store *store;
+	struct witness witness;
+	uint8_t root[SHA256_SIZE]; /* before a CHECKPOINT record */
+};
+
+/* arg: struct walk. Counts and says a problem. */
+void verify_wrong(void *arg, int64_t idx, const char *what);
+/* verify_resume.c: what is known of the chain goes into v->resume and its file. */
+enum err verify_save(struct walk *w);
+/* What an earlier run knew. ERR_NOT_FOUND: it can't be gone on from, and that has been said. */
+enum err verify_load(struct walk *w, const struct buf *known);
+
+#endif
