@@ -11,7 +11,7 @@
 
 struct fact {
 	size_t event; /* it left the process here */
-	enum { FACT_RECORD, FACT_HEAD, FACT_HOLD } kind;
+	enum fact_kind { FACT_RECORD, FACT_HEAD, FACT_HOLD } kind;
 	uint64_t size; /* the index, or the size of a tree */
 	uint8_t hash[SHA256_SIZE];
 };
@@ -19,7 +19,7 @@ struct fact {
 static struct fact fact[4096];
 size_t facts;
 
-static void fact_add(size_t event, int kind, uint64_t size, const uint8_t *hash)
+static void fact_add(size_t event, enum fact_kind kind, uint64_t size, const uint8_t *hash)
 {
 	ck_assert_uint_lt(facts, sizeof(fact) / sizeof(fact[0]));
 	fact[facts] = (struct fact){.event = event, .kind = kind, .size = size};
