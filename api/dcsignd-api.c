@@ -299,6 +299,8 @@ static int run(struct api *api, const struct config *config)
 	enum err err = sandbox_limits(config->limits.connections + LIMITS_OWN_DESCRIPTORS, 0, 1);
 
 	if (err == ERR_OK)
+		err = sandbox_calls(SANDBOX_API);
+	if (err == ERR_OK)
 		err = child_ready();
 	if (err == ERR_OK)
 		err = serve(api);
@@ -320,7 +322,8 @@ int main(int argc, char **argv)
 	if (child_start(&config, &secrets, &serial, peer_sha256) != ERR_OK)
 		return EXIT_BROKEN;
 	log_open("dcsignd-api", (enum log_level)config->log.level, config->log.json);
-	if (open_api(&api) != ERR_OK)
+	tzset(); /* reads a file */
+	if (open_api(&api) != ERR_OK || sandbox_files(SANDBOX_API, NULL) != ERR_OK)
 		_exit(EXIT_BROKEN);
 	metrics_start(time(NULL));
 	if (begin(&api, config, &secrets, serial, check_only) == ERR_OK) {

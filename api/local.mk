@@ -35,7 +35,7 @@ pkglibexec_PROGRAMS += api/dcsignd-api
 api_dcsignd_api_SOURCES = api/dcsignd-api.c
 api_dcsignd_api_CPPFLAGS = $(api_libapi_a_CPPFLAGS)
 api_dcsignd_api_CFLAGS = $(api_libapi_a_CFLAGS)
-api_dcsignd_api_LDADD = api/libapi.a src/libdcsign.a $(API_LIBS)
+api_dcsignd_api_LDADD = api/libapi.a src/libdcsign.a $(API_LIBS) $(SECCOMP_LIBS)
 
 # openapi.yaml is served from memory.
 EXTRA_DIST += api/openapi.yaml

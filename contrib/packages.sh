@@ -7,7 +7,7 @@ set -eu
 
 build='gcc libc6-dev make autoconf automake autoconf-archive pkg-config
 	libssl-dev libconfuse-dev libjansson-dev libmicrohttpd-dev libgnutls28-dev libp11-dev
-	libp11-kit-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev'
+	libp11-kit-dev libseccomp-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev'
 try='softhsm2 openssl curl ca-certificates libnss3-tools android-libboringssl-dev'
 check='check clang libclang-rt-14-dev clang-format opensc opensc-pkcs11 python3-minimal
 	python3-cryptography python3-yaml faketime mandoc strace xz-utils libnss3-dev

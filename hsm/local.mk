@@ -38,7 +38,7 @@ pkglibexec_PROGRAMS += hsm/dcsignd-hsm
 hsm_dcsignd_hsm_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 hsm_dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c hsm/service.c hsm/service.h \
 	hsm/service_messages.c hsm/service_private.h
-hsm_dcsignd_hsm_LDADD = $(HSM_LIBS) -lpthread
+hsm_dcsignd_hsm_LDADD = $(HSM_LIBS) $(SECCOMP_LIBS) -lpthread
 
 pkglibexec_PROGRAMS += hsm/dcsign-keys
 dist_man8_MANS += hsm/dcsign-keys.8

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "log.h"
 #include "pin.h"
+#include "sandbox.h"
 #include "watchdog.h"
 
 #define TICK_MS	      20 /* granularity of deadlines */
@@ -286,6 +287,8 @@ static enum err service_start(struct service *s)
 	s->queue.ledger = s->ledger;
 	if (e == ERR_OK)
 		e = queue_start(&s->queue, c->workers);
+	if (e == ERR_OK)
+		e = sandbox_calls(SANDBOX_HSM);
 	return e == ERR_OK ? service_say_ready(s) : e;
 }
 

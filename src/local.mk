@@ -20,7 +20,7 @@ src_libdcsign_a_SOURCES = \
 	src/checkpoint.c src/checkpoint.h \
 	src/config.c src/config.h src/config_codec.c src/config_json.c \
 	src/channel.c src/channel.h \
-	src/sandbox.c src/sandbox.h \
+	src/sandbox.c src/sandbox_filter.c src/sandbox.h \
 	src/child.c src/child.h
 
 # dcsignd: the parent of the others. conffile is linked by it alone.

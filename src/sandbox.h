@@ -28,4 +28,25 @@ enum err sandbox_common(void);
  * raises a hard limit. */
 enum err sandbox_limits(unsigned nofile, uint64_t fsize, int forbid_fork);
 
+enum sandbox_role { SANDBOX_API, SANDBOX_HSM, SANDBOX_LEDGER, SANDBOX_LEDGER_REMOTE };
+
+/*
+ * By Landlock, as far as the kernel has it, for this thread and those that it starts: call it
+ * before there are threads. Nothing is executed. SANDBOX_API: no file is opened. SANDBOX_LEDGER*:
+ * files are written in these folders alone (ended by NULL; those that are missing are left out).
+ * ERR_SYSTEM with errno.
+ */
+enum err sandbox_files(enum sandbox_role role, const char *const *folders);
+
+/*
+ * By seccomp(2), for all threads, which all run already, and everything is open.
+ *   SANDBOX_API     an allow-list; anything else ends the process (SIGSYS). No file can be opened
+ *                   (EACCES), no socket made, nothing executed, no memory made executable.
+ *   SANDBOX_LEDGER  an allow-list with files. No socket, nothing executed.
+ *   SANDBOX_LEDGER_REMOTE  the same with sockets, for a database server.
+ *   SANDBOX_HSM     what a vendor's module needs can't be known: listening, accepting, executing
+ * and looking into other processes fail with EPERM. ERR_SYSTEM with errno.
+ */
+enum err sandbox_calls(enum sandbox_role role);
+
 #endif

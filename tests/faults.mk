@@ -40,3 +40,11 @@ E2E_TESTS += tests/faults/e2e_witness.sh
 EXTRA_DIST += tests/faults/check_verify_ledger.py tests/faults/check_reconcile.py \
 	tests/faults/check_verifiers_agree.py tests/faults/check_report.py tests/faults/e2e_witness.sh tests/faults/ledger_records.py \
 	tests/faults/reconcile.py tests/faults/synthetic.py tests/faults/verify_ledger.py
+
+# In the plain build: sanitizers need wider lists.
+check_PROGRAMS += tests/faults/inside.so
+tests_faults_inside_so_SOURCES = tests/faults/inside.c
+tests_faults_inside_so_CFLAGS = -std=gnu11 $(PROJECT_CFLAGS) -fno-sanitize=all -fPIC
+tests_faults_inside_so_LDFLAGS = -shared -Wl,-z,relro -Wl,-z,now
+PLAIN_TESTS += tests/e2e_sandbox.sh
+EXTRA_DIST += tests/e2e_sandbox.sh

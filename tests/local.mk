@@ -2,6 +2,8 @@
 UNIT_TESTS =
 LINT_TESTS =
 E2E_TESTS =
+# End-to-end tests of builds without sanitizers alone.
+PLAIN_TESTS =
 # Those of them that do more with DCSIGN_TESTS=long.
 LONG_TESTS =
 # Those that take hours with DCSIGN_TESTS=soak.
@@ -29,6 +31,9 @@ include tests/fuzz.mk
 include tests/bench.mk
 
 TESTS += $(UNIT_TESTS) $(LINT_TESTS) $(E2E_TESTS)
+if !SANITIZED
+TESTS += $(PLAIN_TESTS)
+endif
 
 # The unit tests and lints alone: for a second compiler.
 check-unit:
@@ -39,4 +44,7 @@ check-long:
 # Hours.
 soak:
 	DCSIGN_TESTS=soak $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(SOAK_TESTS)'
-.PHONY: check-unit check-long soak
+# What the sanitized build can't run.
+check-plain:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(UNIT_TESTS) $(LINT_TESTS) $(PLAIN_TESTS)'
+.PHONY: check-unit check-long check-plain soak

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "heads.h"
 #include "log.h"
 #include "server.h"
@@ -244,7 +245,7 @@ static int start(struct server *s, uint64_t serial, bool check)
 	if (e)
 		return open_failed(serial, e, &why);
 	ledger_generation(&s->ledger, s->config);
-	if (sandbox_limits(OPEN_FILES, 0, 1))
+	if (sandbox_limits(OPEN_FILES, 0, 1) || confine(s->config))
 		server_die(EXIT_BROKEN, "the process can't be set up", strerror(errno));
 	if (child_answer_config(serial, NULL) || child_ready())
 		return EXIT_ABSENT;
