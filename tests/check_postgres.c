@@ -3,6 +3,7 @@
 #include "settings.h"
 
 #include <check.h>
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,6 +275,41 @@ START_TEST(a_hold_reaches_the_chains_of_all_nodes)
 }
 END_TEST
 
+static volatile int lock_state; /* 1: taken; 2: about to be given back */
+
+static void *lock_hold(void *arg)
+{
+	char url[HELP_URL];
+	PGconn *c;
+
+	(void)arg;
+	help_url(url, "owner");
+	c = PQconnectdb(url);
+	PQclear(PQexec(c, "BEGIN"));
+	PQclear(PQexec(c, "SELECT pg_advisory_xact_lock(x'64637367'::int, "
+			  "'dcsign.records'::regclass::oid::int)"));
+	lock_state = 1;
+	usleep(700000);
+	lock_state = 2;
+	PQclear(PQexec(c, "COMMIT"));
+	PQfinish(c);
+	return NULL;
+}
+
+/* Nothing is judged while another node's group is under way. */
+START_TEST(nodes_take_turns)
+{
+	pthread_t thread;
+
+	ck_assert_int_eq(pthread_create(&thread, NULL, lock_hold, NULL), 0);
+	while (lock_state == 0)
+		usleep(1000);
+	ck_assert_int_eq(bench_put(&b, &s[0].authorised), ERR_OK);
+	ck_assert_int_eq(lock_state, 2);
+	pthread_join(thread, NULL);
+}
+END_TEST
+
 /* What was asked for at once and what was not give the same judgements. */
 START_TEST(a_group_sees_what_it_wrote_itself)
 {
@@ -286,13 +322,26 @@ START_TEST(a_group_sees_what_it_wrote_itself)
 		ck_assert_int_eq(b.item[i].answer.refusal.err, ERR_OK);
 	ck_assert_int_eq(bench_group(&b, (const struct record *[]){&twice}, 1, 2, 0), ERR_OK);
 	ck_assert_int_eq(b.item[0].answer.refusal.err, ERR_QUOTA);
-	/* another client with the same DC key, in the same group and in the next one */
+	/* another client with the same DC key, in the next group and in the same one */
 	twice.spki = s[2].authorised.spki;
 	twice.spki_sha256 = s[2].authorised.spki_sha256;
 	twice.client = octets_text("other");
 	ck_assert_int_eq(bench_put(&b, &twice), ERR_OK);
 	ck_assert(b.item[0].answer.shared);
 	ck_assert_int_eq(bench_size(&b), 7);
+
+	struct record mine = s[3].authorised, theirs = mine;
+
+	mine.id = octets_text("000000000000000000000000000000a1");
+	theirs.id = octets_text("000000000000000000000000000000a2");
+	theirs.client = octets_text("third");
+	group[0] = &mine;
+	group[1] = &theirs;
+	mine.spki = theirs.spki = s[1].authorised.spki;
+	mine.spki_sha256 = theirs.spki_sha256 = s[1].authorised.spki_sha256;
+	ck_assert_int_eq(bench_group(&b, group, 2, 0, 0), ERR_OK);
+	ck_assert(!b.item[0].answer.shared);
+	ck_assert(b.item[1].answer.shared);
 }
 END_TEST
 
@@ -301,7 +350,8 @@ int main(void)
 	const TTest *const tests[] = {a_connection_lost_between_groups, a_commit_that_was_not_made,
 		a_commit_whose_answer_was_lost, a_database_that_went_back_stops_the_chain,
 		one_process_writes_for_a_node, nodes_share_limits_and_idempotency_keys,
-		a_hold_reaches_the_chains_of_all_nodes, a_group_sees_what_it_wrote_itself};
+		a_hold_reaches_the_chains_of_all_nodes, nodes_take_turns,
+		a_group_sees_what_it_wrote_itself};
 	Suite *suite = suite_create("postgres");
 	TCase *cases = tcase_create("postgres");
 

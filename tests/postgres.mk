@@ -2,5 +2,5 @@
 E2E_TESTS += tests/e2e_postgres_suites.sh tests/e2e_postgres.sh tests/e2e_two_nodes.sh
 EXTRA_DIST += tests/postgres.sh tests/postgres_load.py tests/e2e_postgres_suites.sh tests/e2e_postgres.sh tests/e2e_two_nodes.sh
 check_PROGRAMS += tests/check_postgres
-tests_check_postgres_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_postgres_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(PQ_CFLAGS)
 tests_check_postgres_LDADD = $(LEDGER_CHECK)
