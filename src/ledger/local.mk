@@ -6,7 +6,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/sqlite.c src/ledger/sqlite-attempts.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite.h \
 	src/ledger/folder.c src/ledger/folder.h \
 	src/ledger/postgres.c src/ledger/postgres-wire.c src/ledger/postgres-link.c src/ledger/postgres-schema.c \
-	src/ledger/postgres-group.c src/ledger/postgres-rows.c src/ledger/postgres-attempts.c src/ledger/postgres-tree.c \
+	src/ledger/postgres-group.c src/ledger/postgres-foresee.c src/ledger/postgres-rows.c src/ledger/postgres-attempts.c src/ledger/postgres-tree.c \
 	src/ledger/postgres.h \
 	src/ledger/flood.c src/ledger/flood.h \
 	src/ledger/state.c src/ledger/state.h \

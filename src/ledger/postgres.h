@@ -282,7 +282,9 @@ enum err pg_init(const char *url, const char *writer, const char *reader, struct
 enum err pg_begin(struct store *s);
 enum err pg_commit(struct store *s);
 enum err pg_rollback(struct store *s);
-enum err pg_foresee(struct store *s, const struct store_need *needs, size_t count);
+/* Queues BEGIN, the lock and the question who we are; takes the answer to it. */
+enum err pg_enter_queue(struct postgres *s);
+enum err pg_enter_take(struct postgres *s);
 /* Queues what the transaction has written. */
 enum err pg_flush(struct postgres *s);
 /* Before a statement: BEGIN and the lock, when a transaction is open and they were not sent. */
@@ -290,6 +292,9 @@ enum err pg_enter(struct postgres *s);
 /* A question about what is not in memory: what was written in this transaction comes first. */
 enum err pg_ready(struct postgres *s);
 void pg_forget(struct postgres *s);
+
+/* postgres-foresee.c: what the transaction is going to ask. */
+enum err pg_foresee(struct store *s, const struct store_need *needs, size_t count);
 /* Rows of the statements ATTEMPTS_GET and IDEMPOTENCY_GET go into memory. */
 enum err pg_attempts_keep(struct postgres *s, const PGresult *r);
 enum err pg_idempotency_keep(struct postgres *s, const PGresult *r);
