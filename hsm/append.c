@@ -1,5 +1,6 @@
 #include "append_private.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ static uint16_t chunk(const struct append_item *items, size_t count)
 static void message_of(
 	struct buf *out, uint64_t serial, const struct append_item *items, uint16_t n)
 {
-	struct msg_append *m = calloc(1, sizeof *m);
+	struct msg_append *m = malloc(sizeof *m); /* most of it stays untouched */
 
 	if (m == NULL) {
 		out->err = ERR_NOMEM;
@@ -58,13 +59,14 @@ static bool chunk_send(struct append *a, enum stage stage, const struct append_i
 
 static enum err answer_take(struct append_answers *out, struct waiter *w, uint16_t expected)
 {
-	struct msg_append_answer *m = calloc(1, sizeof *m);
+	struct msg_append_answer *m = malloc(sizeof *m); /* most of it stays untouched */
 	struct msg_head head;
 	struct reader body;
 
 	out->octets[out->messages++] = w->octets;
 	if (m == NULL)
 		return ERR_NOMEM;
+	memset(m, 0, offsetof(struct msg_append_answer, item) + expected * sizeof *m->item);
 	if (msg_open(&head, &body, w->octets, w->len) != ERR_OK ||
 		msg_append_answer_read(m, &body) != ERR_OK || m->count != expected)
 		append_malformed("APPEND");

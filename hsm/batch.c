@@ -1,3 +1,4 @@
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -5,6 +6,31 @@
 #include "counters.h"
 #include "credential.h"
 #include "identity.h"
+
+/* Room for MSG_ITEMS, of which most requests use one: only what is used is made zero. */
+struct submission *submission_new(void)
+{
+	struct submission *s = malloc(sizeof *s);
+
+	if (s != NULL) {
+		s->count = s->answers.count = s->answers.messages = 0;
+		s->chain[0] = '\0';
+	}
+	return s;
+}
+
+struct msg_issue_answer *answer_new(const struct msg_issue *ask)
+{
+	struct msg_issue_answer *a = malloc(sizeof *a);
+
+	if (a != NULL) {
+		memset(a, 0,
+			offsetof(struct msg_issue_answer, grant) + ask->count * sizeof *a->grant);
+		memcpy(a->request, ask->request, sizeof ask->request);
+		a->count = ask->count;
+	}
+	return a;
+}
 
 void submit(const struct batch *b, struct submission *s, struct credential *c)
 {
@@ -43,11 +69,9 @@ enum err batch_begin(struct batch *b, const struct issuer *issuer, const struct 
 	*b = (struct batch){
 		.issuer = issuer, .ask = ask, .deadline = deadline, .count = ask->count};
 	b->item = calloc(ask->count, sizeof *b->item);
-	b->answer = calloc(1, sizeof *b->answer);
+	b->answer = answer_new(ask);
 	if (b->item == NULL || b->answer == NULL)
 		return refuse(why, ERR_NOMEM, "", "%s", "");
-	memcpy(b->answer->request, ask->request, sizeof ask->request);
-	b->answer->count = ask->count;
 	for (size_t i = 0; e == ERR_OK && i < b->count; i++) {
 		struct credential *c = &b->item[i];
 

@@ -54,6 +54,9 @@ enum err batch_begin(struct batch *b, const struct issuer *issuer, const struct 
 	struct deadline *deadline, struct refusal *why);
 void batch_end(struct batch *b);
 
+/* An answer to this request whose grants are all zero; the caller frees it. NULL: out of memory. */
+struct msg_issue_answer *answer_new(const struct msg_issue *ask);
+
 /* Records of one step, made durable together. */
 struct submission {
 	size_t count;
@@ -62,6 +65,7 @@ struct submission {
 	struct append_answers answers;
 	char chain[2 * NAME_SIZE + 8];
 };
+struct submission *submission_new(void); /* empty; NULL: out of memory */
 /* Adds c->record; of a dry run, to be judged and not to be written. */
 void submit(const struct batch *b, struct submission *s, struct credential *c);
 /* Makes them durable; s->answers tell of each. */

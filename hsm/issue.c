@@ -79,7 +79,7 @@ static void fit(struct batch *b)
  * that. True when there is something to sign. */
 static bool authorise(struct batch *b, int64_t attempt)
 {
-	struct submission *s = calloc(1, sizeof *s);
+	struct submission *s = submission_new();
 	struct refusal why = {.err = ERR_OK};
 	bool any = false;
 
@@ -239,7 +239,7 @@ static void concluded(struct batch *b, struct credential *c, bool late, const ch
 /* Writes down what became of every signature. What is not written down does not leave. */
 static void conclude(struct batch *b)
 {
-	struct submission *s = calloc(1, sizeof *s);
+	struct submission *s = submission_new();
 	struct refusal why = {.err = ERR_OK};
 	bool late = deadline_passed(b->deadline), durable = false;
 
@@ -329,14 +329,12 @@ void issue(const struct issuer *issuer, const struct msg_issue *ask, struct dead
 
 void issue_refuse_all(const struct msg_issue *ask, const struct refusal *why, struct buf *answer)
 {
-	struct msg_issue_answer *a = calloc(1, sizeof *a);
+	struct msg_issue_answer *a = answer_new(ask);
 
 	if (a == NULL) {
 		answer->err = ERR_NOMEM;
 		return;
 	}
-	memcpy(a->request, ask->request, sizeof ask->request);
-	a->count = ask->count;
 	for (uint16_t i = 0; i < ask->count; i++)
 		a->grant[i].refusal = *why;
 	msg_issue_answer_write(answer, a);
