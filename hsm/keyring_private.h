@@ -14,7 +14,7 @@ enum proof { PROOF_UNTRIED, PROOF_GOOD, PROOF_BAD };
 struct ring_certificate {
 	uint8_t sha256[SHA256_SIZE], spki_sha256[SHA256_SIZE]; /* of the leaf */
 	bool read; /* what follows: when the key is looked at, for reading takes long */
-	struct certificate leaf;
+	struct certificate leaf;	/* without its EVP_PKEY */
 	const struct config_file *file; /* the chain, leaf first, as in the configuration */
 	int64_t chain_looked;		/* when it was verified last, 0: never */
 	enum proof proof;
@@ -54,6 +54,8 @@ struct keyring {
 	pthread_mutex_t lock;	  /* guards all that changes of the keys */
 };
 
+/* By its name; NULL: none. */
+struct ring_key *ring_key(const struct keyring *k, const char *name);
 /* The newest proved certificate valid at now; NULL: none. With the lock held. */
 struct ring_certificate *ring_issuing(struct ring_key *k, int64_t now);
 /* Reads the certificate file's leaf, once. ERR_OK, or the reason why it can't issue, which is kept

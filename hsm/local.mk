@@ -19,7 +19,9 @@ hsm_libhsm_a_SOURCES = \
 	hsm/append.c hsm/append.h hsm/append_private.h \
 	hsm/append_channel.c \
 	hsm/sign.c hsm/sign.h \
+	hsm/public_keys.c hsm/public_keys.h \
 	hsm/keyring.c hsm/keyring.h hsm/keyring_private.h \
+	hsm/keyring_adopt.c \
 	hsm/keyring_test.c \
 	hsm/keyring_prove.c hsm/keyring_pass.h \
 	hsm/keyring_prover.c \

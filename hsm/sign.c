@@ -1,12 +1,28 @@
 #include "sign.h"
 
+#include <openssl/evp.h>
+
 #include "counters.h"
 #include "log.h"
 #include "pubkey.h"
+#include "public_keys.h"
 
 static bool is_ecdsa(enum key_type key)
 {
 	return key == KEY_EC_P256 || key == KEY_EC_P384 || key == KEY_EC_P521;
+}
+
+static enum err verify(const struct certificate *certificate, const struct scheme *scheme,
+	const struct buf *tbs, const struct buf *signature)
+{
+	EVP_PKEY *key = public_key(certificate);
+	enum err e;
+
+	if (key == NULL)
+		return ERR_CRYPTO;
+	e = pubkey_verify(key, scheme, tbs->octets, tbs->len, signature->octets, signature->len);
+	EVP_PKEY_free(key);
+	return e;
 }
 
 enum sign_result sign_and_verify(struct token_session *session, const struct token_key *key,
@@ -39,8 +55,7 @@ enum sign_result sign_and_verify(struct token_session *session, const struct tok
 	if (e == ERR_OK)
 		e = signature->err;
 	if (e == ERR_OK)
-		e = pubkey_verify(certificate->key, scheme, tbs->octets, tbs->len,
-			signature->octets, signature->len);
+		e = verify(certificate, scheme, tbs, signature);
 	span_end(SPAN_VERIFY, start);
 	if (e == ERR_OK)
 		return SIGN_GOOD;

@@ -6,7 +6,8 @@ tests_libhsmhelp_a_SOURCES = tests/hsm_fixture.c tests/hsm_fixture.h \
 HSM_CHECK = tests/libhsmhelp.a $(HSM_LIBS) $(CHECK_LIBS)
 
 hsm_checks = tests/check_hsm tests/check_issue tests/check_pin \
-	tests/check_token tests/check_append tests/check_gate tests/check_guard tests/check_rate
+	tests/check_token tests/check_append tests/check_gate tests/check_guard tests/check_rate \
+	tests/check_public_keys
 check_PROGRAMS += $(hsm_checks)
 UNIT_TESTS += $(hsm_checks)
 tests_check_hsm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -43,6 +44,9 @@ EXTRA_DIST += tests/e2e_faults.sh tests/e2e_matrix.sh tests/faults/lib.sh \
 tests_check_guard_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_guard_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_guard_LDADD = hsm/libhsm.a $(CHECK_LINK)
+tests_check_public_keys_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_public_keys_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_check_public_keys_LDADD = hsm/libhsm.a $(CHECK_LINK)
 
 # thousands of keys, hundreds of threads
 check_PROGRAMS += tests/scale_token
