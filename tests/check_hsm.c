@@ -560,7 +560,8 @@ START_TEST(configuration_changes)
 	ck_assert_int_eq(state_of(&p, "www", ERR_OK), ERR_OK);
 	ck_assert_uint_eq(state.total, 5);
 	memcpy(generation, state.generation, sizeof generation);
-	size_t proved = fake_ledger_count(&p.ledger, RECORD_KEY_PROVED);
+	const size_t proved = 4; /* the fifth is weak */
+	ck_assert(fake_ledger_wait(&p.ledger, RECORD_KEY_PROVED, proved));
 	config_unref(fixture_config(&key, 1, folder, FIXTURE_MODULE, "pkcs11:token=test", &next));
 	ck_assert_int_eq(send_config(p.control, &next, pin), ERR_OK);
 	ck_assert(fake_ledger_wait(&p.ledger, RECORD_CONFIG, 2));
