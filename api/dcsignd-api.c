@@ -226,7 +226,7 @@ static enum err turn(struct api *api)
 	return err;
 }
 
-/* Nothing new comes in; what is under way is answered. */
+/* Nothing new comes in but questions to the monitor; what is under way is answered. */
 static enum err drain(struct api *api)
 {
 	struct snapshot *s = snapshot_current();
@@ -237,7 +237,7 @@ static enum err drain(struct api *api)
 	LOG(LOG_LEVEL_INFO, "stopping", LN("requests", signer_waiting(api->service.signer)));
 	api->service.stopping = true;
 	for (size_t i = 0; i < api->https_count; i++)
-		https_quiesce(api->https[i]);
+		https_quiesce(api->https[i]); /* but the monitor, which says that it is so */
 	while (err == ERR_OK && monotonic_ms() < until && api->service.in_progress > 0) {
 		err = signer_turn(api->service.signer, NULL, 0, TURN_MS / 10);
 		metrics_reaped(connections_reap(api->service.connections, monotonic_ms()));

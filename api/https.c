@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "https_private.h"
+#include "intake.h"
 #include "linger.h"
 #include "log.h"
 
@@ -45,7 +46,6 @@ static bool begin_tls(struct client_connection *c)
 		MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 
 	c->session.on_verified = on_verified;
-	c->session.on_octets = on_octets;
 	return info != NULL && session_begin(&c->session, info->tls_session, c->https->listen);
 }
 
@@ -70,11 +70,15 @@ static void set_address(struct client_connection *c, const struct sockaddr *addr
 	}
 }
 
-static bool begin_unix(struct client_connection *c, int fd)
+static bool begin_plain(struct client_connection *c, int fd)
 {
 	struct ucred who;
 	socklen_t len = sizeof(who);
 
+	if (!intake_plain(fd, &c->session))
+		return false;
+	if (c->https->kind == HTTPS_MONITOR)
+		return true;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
 		return false;
 	c->session.peer.uid = who.uid;
@@ -97,13 +101,13 @@ static void open_connection(struct https *h, struct MHD_Connection *mhd, void **
 	c->https = h;
 	c->mhd = mhd;
 	c->session.plain = h->kind != HTTPS_TLS;
+	c->session.on_octets = on_octets;
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	address = info != NULL ? info->client_addr : NULL;
 	set_address(c, address);
 	connections_open(h->service->connections, &c->entry, fd,
 		h->kind == HTTPS_MONITOR ? NULL : address, monotonic_ms() + HTTPS_HANDSHAKE_MS);
-	if ((h->kind == HTTPS_TLS && !begin_tls(c)) ||
-		(h->kind == HTTPS_UNIX && !begin_unix(c, fd)))
+	if (!(c->session.plain ? begin_plain(c, fd) : begin_tls(c)))
 		(void)shutdown(fd, SHUT_RDWR);
 }
 
@@ -114,6 +118,8 @@ static void close_connection(void **context)
 	*context = NULL;
 	if (c == NULL)
 		return;
+	if (c->session.plain)
+		intake_forget(c->entry.fd);
 	connections_close(c->https->service->connections, &c->entry);
 	if (c->https->kind == HTTPS_TLS && !c->session.verified) {
 		session_log_refused(&c->session);
@@ -211,8 +217,11 @@ enum err https_start(struct https **out, const struct https_options *options)
 
 void https_quiesce(struct https *h)
 {
-	int fd = (int)MHD_quiesce_daemon(h->daemon);
+	int fd;
 
+	if (h->kind == HTTPS_MONITOR)
+		return;
+	fd = (int)MHD_quiesce_daemon(h->daemon);
 	/* What waits in the queue is refused now, not when this process ends. The number stays
 	 * taken until the thread that may still look at it has gone. */
 	if (fd >= 0)

@@ -25,7 +25,8 @@ struct https_options {
 };
 /* Begins to accept. A snapshot must have been published. ERR_SYSTEM. */
 enum err https_start(struct https **out, const struct https_options *options);
-/* Accepts no more connections and closes the listening socket here; those that are there go on. */
+/* Accepts no more connections and closes the listening socket here; those that are there go on.
+ * The monitor accepts on. */
 void https_quiesce(struct https *h);
 /* Closes everything. No exchange may wait for the signer any more. NULL is allowed. */
 void https_stop(struct https *h);

@@ -66,7 +66,7 @@ void https_head_began(struct client_connection *c)
 /* Has the sieve let this head pass, or put its own in its place? */
 static bool passed_sieve(const struct client_connection *c)
 {
-	if (c->https->kind != HTTPS_TLS || c->heads <= c->session.sieve.heads)
+	if (c->heads <= c->session.sieve.heads)
 		return true;
 	LOG(LOG_LEVEL_ERROR, "libmicrohttpd reads past the sieve: nothing is answered");
 	return false;

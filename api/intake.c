@@ -1,9 +1,11 @@
+#undef _FORTIFY_SOURCE /* its poll and recv are inline functions: here they are defined */
 #include "settings.h"
 
 #include "intake.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -13,13 +15,14 @@
 
 #include "limits.h"
 #include "log.h"
-#include "session.h"
 
+#define PIECE	16384	  /* octets that are read at once where there is no TLS */
 #define REST_NS 20000000L /* of a thread that can't even close what waits */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int reserve = -1;
 static atomic_ulong shed;
+static _Atomic(struct session *) plain[INTAKE_PLAIN_MAX]; /* by descriptor */
 
 /* --- TLS --- */
 
@@ -64,6 +67,84 @@ size_t gnutls_record_check_pending(gnutls_session_t gnutls)
 	const struct session *s = gnutls_session_get_ptr(gnutls);
 
 	return s != NULL ? sieve_ready(&s->sieve) : 0;
+}
+
+/* --- without TLS --- */
+
+bool intake_plain(int fd, struct session *s)
+{
+	if (fd < 0 || fd >= INTAKE_PLAIN_MAX)
+		return false;
+	atomic_store(&plain[fd], s);
+	return true;
+}
+
+void intake_forget(int fd)
+{
+	if (fd >= 0 && fd < INTAKE_PLAIN_MAX)
+		atomic_store(&plain[fd], NULL);
+}
+
+static struct session *plain_session(int fd)
+{
+	return fd >= 0 && fd < INTAKE_PLAIN_MAX ? atomic_load(&plain[fd]) : NULL;
+}
+
+static ssize_t receive(int fd, void *data, size_t size, int flags)
+{
+	return recvfrom(fd, data, size, flags, NULL, NULL);
+}
+
+ssize_t recv(int fd, void *data, size_t size, int flags)
+{
+	struct session *s = plain_session(fd);
+	uint8_t octets[PIECE];
+	ssize_t n;
+
+	if (s == NULL)
+		return receive(fd, data, size, flags);
+	if (sieve_ready(&s->sieve) == 0) {
+		n = receive(fd, octets, sizeof(octets), flags);
+		if (n <= 0)
+			return n;
+		if (sieve_put(&s->sieve, octets, (size_t)n) != ERR_OK) {
+			errno = ECONNRESET;
+			return -1;
+		}
+		s->on_octets(s);
+	}
+	if (sieve_ready(&s->sieve) == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return (ssize_t)sieve_take(&s->sieve, data, size);
+}
+
+/* Of a connection that the sieve still has something for. */
+static bool has_more(const struct pollfd *p)
+{
+	const struct session *s = (p->events & POLLIN) != 0 ? plain_session(p->fd) : NULL;
+
+	return s != NULL && sieve_ready(&s->sieve) > 0;
+}
+
+int poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+	struct timespec wait = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L};
+	bool more = false;
+	int ready;
+
+	for (nfds_t i = 0; i < count && !more; i++)
+		more = has_more(&fds[i]);
+	if (more)
+		wait = (struct timespec){0, 0};
+	ready = ppoll(fds, count, more || timeout >= 0 ? &wait : NULL, NULL);
+	for (nfds_t i = 0; more && ready >= 0 && i < count; i++)
+		if (has_more(&fds[i])) {
+			ready += fds[i].revents == 0;
+			fds[i].revents |= POLLIN;
+		}
+	return ready;
 }
 
 /* --- connections --- */

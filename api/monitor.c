@@ -90,8 +90,8 @@ static void add_alarm(void *list, const struct alarm *alarm)
 			      "not_after", until, "within_days", (int)alarm->days));
 }
 
-bool monitor_ready(
-	struct reply *r, const struct snapshot *snapshot, struct signer *signer, const char *key)
+bool monitor_ready(struct reply *r, const struct snapshot *snapshot, struct signer *signer,
+	bool stopping, const char *key)
 {
 	const struct config *config = snapshot->config;
 	json_t *o = json_object(), *keys = json_array(), *reaches, *chain, *alarms;
@@ -107,9 +107,10 @@ bool monitor_ready(
 	}
 	reaches = listeners(snapshot, &heard);
 	chain = ledger(signer, &written);
-	ready = some_key && heard && written;
+	ready = some_key && heard && written && !stopping;
 	hex_encode(generation, config->generation, SHA256_SIZE);
 	json_object_set_new(o, "ready", json_boolean(ready));
+	json_object_set_new(o, "stopping", json_boolean(stopping));
 	json_object_set_new(o, "node", json_string(config->node));
 	json_object_set_new(o, "generation", json_string(generation));
 	json_object_set_new(o, "single_user", json_boolean(config->single_user));

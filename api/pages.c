@@ -155,7 +155,7 @@ bool page_readyz(struct exchange *x)
 {
 	const char *key = x->query.given != 0 ? x->query.key : NULL;
 
-	if (!monitor_ready(&x->reply, x->snapshot, x->service->signer, key))
+	if (!monitor_ready(&x->reply, x->snapshot, x->service->signer, x->service->stopping, key))
 		return routes_problem(x, ERR_NO_KEY, "key", "there is no key of this name");
 	return true;
 }

@@ -1,10 +1,10 @@
 /*
- * What stands between TLS and libmicrohttpd: a request's head reaches the library only when all of
- * it is here and has one meaning (RFC 9112 sections 2 to 6): each line ends with CRLF, no CR, LF,
- * NUL or other control character anywhere else, one space between the three parts of the request
- * line, no folded lines, and what framing.h demands of the fields. Of the body exactly as much as
- * Content-Length says passes. In the place of a head that is refused stands SIEVE_STAND_IN, so that
- * the answer is ours; nothing passes after it. Pure but for malloc.
+ * What stands between a connection and libmicrohttpd: a request's head reaches the library only
+ * when all of it is here and has one meaning (RFC 9112 sections 2 to 6): each line ends with CRLF,
+ * no CR, LF, NUL or other control character anywhere else, one space between the three parts of the
+ * request line, no folded lines, and what framing.h demands of the fields. Of the body exactly as
+ * much as Content-Length says passes. In the place of a head that is refused stands SIEVE_STAND_IN,
+ * so that the answer is ours; nothing passes after it. Pure but for malloc.
  */
 #ifndef DCSIGN_SIEVE_H
 #define DCSIGN_SIEVE_H

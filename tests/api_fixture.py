@@ -225,6 +225,15 @@ class Service:
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         return self.context(client).wrap_socket(plain, server_hostname="127.0.0.1")
 
+    def plain(self, listener, timeout=10):
+        """A connection to the listener that is called so: "unix" or "monitor"."""
+        if listener == "monitor":
+            return socket.create_connection(("127.0.0.1", self.monitor), timeout=timeout)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(timeout)
+        connection.connect(self.pki.path("api.sock"))
+        return connection
+
     def close(self):
         if self.process.poll() is None:
             self.process.stdin.close()

@@ -676,6 +676,9 @@ class Ends(unittest.TestCase):
         response, body = ask(idle, "GET", "/v1/whoami")
         self.assertEqual((response.status, body["code"]), (503, "stopping"))
         idle.close()
+        status, body = service.readyz()
+        self.assertEqual((status, body["ready"], body["stopping"]), (503, False, True))
+        self.assertTrue(body["keys"][0]["ready"] and body["ledger"]["ready"], body)  # nothing else is wrong
         self.assertEqual(service.expect("exit "), "0")
         thread.join()
         self.assertEqual(statuses, [504])

@@ -29,6 +29,15 @@ CLOSE = b"Connection: close\r\n"
 
 
 class Strict(Case):
+    reach = "tls"  # the listener that is spoken to: "tls", "unix" or "monitor"
+
+    def raw(self):
+        return self.service.raw() if self.reach == "tls" else self.service.plain(self.reach)
+
+    def served(self, answer, status):
+        """By a route of the API, of which the monitor has none."""
+        self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % (404 if self.reach == "monitor" else status)), answer[:300])
+
     def tearDown(self):
         """Whatever happened, the next client is served."""
         connection = self.service.connect()
@@ -37,7 +46,7 @@ class Strict(Case):
 
     def one(self, octets, pieces=None):
         """Sends octets (or them in pieces), returns all that comes until the connection is closed."""
-        with self.service.raw() as connection:
+        with self.raw() as connection:
             try:
                 for piece in pieces or [octets]:
                     connection.sendall(piece)
@@ -87,7 +96,7 @@ class OneMeaning(Strict):
                       b"X-A: a\x1b[31m\r\n"):
             self.refused(POST + HOST + JSON + field + LENGTH + b"\r\n" + BODY, 400)
         good = POST + HOST + JSON + b"X-A: \t \xc3\xbc b\t\r\nX-B:\r\n" + LENGTH + CLOSE + b"\r\n" + BODY
-        self.assertTrue(self.one(good).startswith(b"HTTP/1.1 201 "))
+        self.served(self.one(good), 201)
 
     def test_request_lines(self):
         for line in (b"GET  /v1/whoami HTTP/1.1", b"GET /v1/whoami  HTTP/1.1", b" GET /v1/whoami HTTP/1.1",
@@ -109,7 +118,7 @@ class OneMeaning(Strict):
             self.refused(GET + fields + b"\r\n", 400)
         self.refused(b"GET /v1/whoami HTTP/1.0\r\n\r\n", 400)
         answer = self.one(b"GET /v1/whoami HTTP/1.0\r\n" + HOST + b"\r\n")
-        self.assertTrue(answer.startswith(b"HTTP/1.0 200 ") or answer.startswith(b"HTTP/1.1 200 "), answer[:100])
+        self.served(answer, 200)
 
     def test_framing(self):
         before = self.issued()
@@ -141,8 +150,8 @@ class OneMeaning(Strict):
         self.assertEqual(self.issued(), before)
         # one octet more than Content-Length says belongs to the next request, and spoils it
         answer = self.one(POST + HOST + JSON + LENGTH + b"\r\n" + BODY + b"\n" + second)
-        self.assertEqual(re.findall(rb"HTTP/1.1 (\d+) ", answer), [b"201", b"400"])
-        self.assertEqual(self.issued(), before + 1)
+        self.assertEqual(re.findall(rb"HTTP/1.1 (\d+) ", answer), [b"404"] if self.reach == "monitor" else [b"201", b"400"])
+        self.assertEqual(self.issued(), before + (self.reach != "monitor"))
 
     def test_lengths(self):
         for length in 16385, 196609, 1 << 31, 1 << 40, 999999999999999999:
@@ -152,15 +161,15 @@ class OneMeaning(Strict):
         items = json.dumps({"requests": [{"csr": CSR_PEM}]}).encode()
         for octets in items, items + b" " * (196608 - len(items)):
             answer = self.one(batch + b"Content-Length: %d\r\n" % len(octets) + CLOSE + b"\r\n" + octets)
-            self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer[:300])
+            self.served(answer, 200)
         whole = BODY + b" " * (16384 - len(BODY))
         answer = self.one(POST + HOST + JSON + b"Content-Length: 16384\r\n" + CLOSE + b"\r\n" + whole)
-        self.assertTrue(answer.startswith(b"HTTP/1.1 201 "), answer[:300])
+        self.served(answer, 201)
 
     def test_large_heads(self):
         head = GET + HOST + CLOSE + b"X-A: "
         room = 16384 - len(head) - 4
-        self.assertTrue(self.one(head + b"y" * room + b"\r\n\r\n").startswith(b"HTTP/1.1 200 "))
+        self.served(self.one(head + b"y" * room + b"\r\n\r\n"), 200)
         for octets in (head + b"y" * (room + 1) + b"\r\n\r\n", head + b"y" * 65536 + b"\r\n\r\n", head + b"y" * 1000000,
                        GET + HOST + b"X: y\r\n" * 70 + b"\r\n", GET + HOST + b"X: y\r\n" * 2000 + b"\r\n"):
             self.refused(octets, 431, "headers_too_large")
@@ -216,7 +225,7 @@ class OneMeaning(Strict):
         whole = POST + HOST + JSON + LENGTH + CLOSE + b"\r\n" + BODY
         for size in 1, 7, len(whole) - 1:
             pieces = [whole[i:i + size] for i in range(0, len(whole), size)]
-            self.assertTrue(self.one(b"", pieces).startswith(b"HTTP/1.1 201 "), size)
+            self.served(self.one(b"", pieces), 201)
         bad = (POST + HOST + b"X-A: a\r\n b\r\n" + LENGTH + b"\r\n")
         self.refused(bad, 400, pieces=[bad[i:i + 1] for i in range(len(bad))])
 
@@ -226,7 +235,7 @@ class OneMeaning(Strict):
         single = POST + HOST + JSON + LENGTH + b"\r\n" + BODY
         count = 1000 if LONG else 200
         answers = []
-        with self.service.raw() as connection:
+        with self.raw() as connection:
             reader = threading.Thread(target=lambda: answers.append(read_all(connection)))
             reader.start()
             for _ in range(count // 20):
@@ -242,11 +251,11 @@ class OneMeaning(Strict):
     def test_ends(self):
         """A reset or a half close in the middle of a request."""
         for stop in 10, len(POST), len(POST + HOST + JSON + LENGTH) + 20:
-            connection = self.service.raw()
+            connection = self.raw()
             connection.sendall((POST + HOST + JSON + LENGTH + b"\r\n" + BODY)[:stop])
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
-            half = self.service.raw()
+            half = self.raw()
             half.sendall((POST + HOST + JSON + LENGTH + b"\r\n" + BODY)[:stop])
             half.shutdown(socket.SHUT_WR)
             self.assertNotIn(b" 201 ", read_all(half))
@@ -259,8 +268,31 @@ class OneMeaning(Strict):
             b"X-HTTP-Method-Override"))
         answer = self.one(GET + HOST + fields + CLOSE + b"\r\n")
         body = json.loads(answer.split(b"\r\n\r\n", 1)[1])
-        self.assertEqual(body["client"], "edge")
-        self.assertTrue(body["peer"].startswith("127.0.0.1:"), body["peer"])
+        self.assertEqual(body["client"], "api-local" if self.reach == "unix" else "edge")
+        self.assertRegex(body["peer"], r"^unix$" if self.reach == "unix" else r"^127\.0\.0\.1:\d+$")
+
+
+class OneMeaningUnix(OneMeaning):
+    """The same where there is no TLS."""
+    reach = "unix"
+    test_key_names = None
+
+
+class OneMeaningMonitor(OneMeaning):
+    """The same, but for what only routes of the API can answer."""
+    reach = "monitor"
+    test_key_names = test_lengths = test_routes = test_methods = test_pipelining = None
+    test_identity_is_not_in_headers = None
+
+    def test_pages_in_a_row(self):
+        """In order, though they come in one piece and a bad one is the last."""
+        with self.raw() as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n")
+            time.sleep(0.1)
+            connection.sendall((b"GET /healthz HTTP/1.1\r\n" + HOST + b"X-A: " + b"y" * 3000 + b"\r\n\r\n") * 100 +
+                               GET + HOST + b"X : y\r\n\r\n" + GET)
+            answer = read_all(connection)
+        self.assertEqual(re.findall(rb"HTTP/1.1 (\d+) ", answer), [b"200"] * 101 + [b"400"])
 
 
 class Json(Strict):
