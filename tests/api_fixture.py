@@ -1,5 +1,6 @@
 """For the tests of dcsignd-api: a PKI, the service around api_parent.c, requests."""
 import base64
+import concurrent.futures
 import datetime
 import hashlib
 import http.client
@@ -277,6 +278,13 @@ def read_all(sock):
             octets += more
     except (ConnectionError, ssl.SSLError):
         return octets
+
+
+def side_by_side(*calls, workers=None):
+    """Makes all the calls, so many at once (all of them, if not said). Raises what one of them raised."""
+    with concurrent.futures.ThreadPoolExecutor(workers or len(calls)) as pool:
+        for call in [pool.submit(call) for call in calls]:
+            call.result()
 
 
 class Case(unittest.TestCase):

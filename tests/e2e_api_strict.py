@@ -14,9 +14,10 @@ import struct
 import subprocess
 import threading
 import time
+from functools import partial
 
 from api_fixture import (CLIENT, CREDENTIALS, CSR_PEM, DAY, NOW, SPKI, Authority, Case, ask, ec, hashes, main,
-                         name, pem, private_pem, read_all, uri, x509)
+                         name, pem, private_pem, read_all, side_by_side, uri, x509)
 
 LONG = os.environ.get("DCSIGN_TESTS") == "long"
 BODY = json.dumps({"csr": CSR_PEM}).encode()
@@ -129,8 +130,8 @@ class OneMeaning(Strict):
                        b"Transfer-Encoding:\r\n" + LENGTH, b"transfer-encoding: \x09chunked\r\n",
                        chunked + b"TE: trailers\r\nTrailer: X-A\r\n", LENGTH + LENGTH,
                        LENGTH + b"Content-Length: 3\r\n", b"Content-Length: %d, %d\r\n" % (len(BODY), len(BODY))):
-            for body in BODY, chunks + b"\r\n", chunks + b"X-Trailer: a\r\n\r\n", chunks.replace(b"\r\n", b";x=y\r\n", 1):
-                self.refused(POST + HOST + JSON + fields + b"\r\n" + body, 400)
+            bodies = BODY, chunks + b"\r\n", chunks + b"X-Trailer: a\r\n\r\n", chunks.replace(b"\r\n", b";x=y\r\n", 1)
+            side_by_side(*(partial(self.refused, POST + HOST + JSON + fields + b"\r\n" + body, 400) for body in bodies))
         # an endless chunk, and one whose length overflows, are refused before they come
         for size in b"ffffffffffffffff", b"1" * 400, b"7fffffffffffffff;" + b"x" * 5000:
             self.refused(POST + HOST + JSON + chunked + b"\r\n" + size + b"\r\n" + b"x" * 20000, 400)
@@ -183,7 +184,8 @@ class OneMeaning(Strict):
         for target in known:
             self.assertTrue(self.one(b"GET " + target + b" HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
                             .startswith(b"HTTP/1.1 200 "), target)
-        for target in known:
+
+        def not_known(target):
             middle = target.rindex(b"/")
             for other in (target + b"/", target + b"?", target + b"%00", target + b";x", target + b"#x", target + b"%20",
                           target + b"?a=b", b"/" + target, target.replace(b"/", b"//"), target.replace(b"/", b"\\"),
@@ -196,6 +198,8 @@ class OneMeaning(Strict):
                 answer = self.one(b"GET " + other + b" HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
                 self.assertTrue(answer.startswith(b"HTTP/1.1 404 "), (other, answer[:200]))
                 self.silent_about_itself(answer)
+
+        side_by_side(*(partial(not_known, target) for target in known))
         for target in b"*", b"x:443":
             answer = self.one(b"OPTIONS " + target + b" HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
             self.assertTrue(answer.startswith(b"HTTP/1.1 404 "), answer[:200])
