@@ -10,7 +10,7 @@ build='gcc libc6-dev make autoconf automake autoconf-archive pkg-config
 	libp11-kit-dev libseccomp-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev'
 try='softhsm2 openssl curl ca-certificates libnss3-tools android-libboringssl-dev'
 check='check clang libclang-rt-14-dev clang-format opensc opensc-pkcs11 python3-minimal
-	python3-cryptography python3-yaml faketime mandoc strace xz-utils libnss3-dev
+	python3-cryptography python3-yaml faketime mandoc strace patch xz-utils libnss3-dev
 	p11-kit p11-kit-modules opencryptoki gdb systemd golang-cfssl'
 nodes='postgresql haproxy'
 long='chromium-headless-shell fonts-dejavu-core

@@ -48,3 +48,9 @@ tests_faults_inside_so_CFLAGS = -std=gnu11 $(PROJECT_CFLAGS) -fno-sanitize=all -
 tests_faults_inside_so_LDFLAGS = -shared -Wl,-z,relro -Wl,-z,now
 PLAIN_TESTS += tests/e2e_sandbox.sh
 EXTRA_DIST += tests/e2e_sandbox.sh
+# Seeded bugs, one at a time: do the checks notice? `make mutants MUTANTS="NAME ..."` tries some.
+LINT_TESTS += tests/lint_mutants.sh
+EXTRA_DIST += tests/lint_mutants.sh tests/INVARIANTS.md tests/faults/mutants.py tests/faults/mutants
+mutants:
+	TOP_SRCDIR='$(abs_top_srcdir)' /usr/bin/python3 $(srcdir)/tests/faults/mutants.py $(MUTANTS)
+.PHONY: mutants
