@@ -385,6 +385,27 @@ START_TEST(ledger_writes_late)
 }
 END_TEST
 
+/* However long the token takes. */
+START_TEST(one_reading_of_the_clock)
+{
+	int64_t time = 0;
+
+	deadline.at = monotonic_ms() + 60000;
+	fake_token.delay_ms = 1100;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	for (size_t i = 0; i < fake_log.count; i++) {
+		const struct fake_event *e = &fake_log.event[i];
+
+		if (e->type == RECORD_AUTHORISED)
+			time = e->time;
+		if (e->type == RECORD_ISSUED)
+			ck_assert_int_eq(e->time, time);
+	}
+	ck_assert_int_ne(time, 0);
+}
+END_TEST
+
 START_TEST(shared_key_is_told)
 {
 	fake_append.shared = true;
@@ -753,11 +774,11 @@ int main(void)
 		start_too_far_ahead, certificate_does_not_allow_the_role, key_of_the_certificate,
 		key_of_the_client_itself, octets_that_are_no_key, dry_run_signs_and_records_nothing,
 		ledger_refuses, ledger_is_gone_before_signing, ledger_is_gone_after_signing,
-		ledger_writes_late, shared_key_is_told, errors_are_tried_again,
-		three_attempts_at_most, no_session, late_signature, deadline_before_anything,
-		deadline_within_a_batch, replay_is_the_first_credential, replay_that_expired,
-		self_test_is_written_down_first, foreign_key_is_refused, unfit_key_is_refused,
-		ledger_is_gone_while_proving, ledger_is_slow_while_proving,
+		ledger_writes_late, one_reading_of_the_clock, shared_key_is_told,
+		errors_are_tried_again, three_attempts_at_most, no_session, late_signature,
+		deadline_before_anything, deadline_within_a_batch, replay_is_the_first_credential,
+		replay_that_expired, self_test_is_written_down_first, foreign_key_is_refused,
+		unfit_key_is_refused, ledger_is_gone_while_proving, ledger_is_slow_while_proving,
 		token_hangs_while_proving, newest_valid_certificate, proofs_are_adopted,
 		certificate_without_delegation};
 	Suite *s = suite_create("issue");

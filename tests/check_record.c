@@ -248,6 +248,67 @@ START_TEST(members_of_other_types_are_refused)
 }
 END_TEST
 
+/* What an auditor needs of each type must be there. */
+static const struct {
+	const char *type, *members;
+} needed[] = {
+	{"AUTHORISED",
+		"algorithm attempt cert_not_before certificate_sha256 chain client client_sha256 "
+		"expiry generation id idx key lifetime_asked lifetime_granted now peer policy "
+		"possession request role signature_algorithm spki spki_sha256 tbs_sha256 time type "
+		"valid_time window_opens"},
+	{"ISSUED", "attempt chain dc dc_sha256 id idx time type"},
+	{"SELF-TEST", "certificate_sha256 chain generation id idx key tbs_sha256 time type"},
+	{"KEY-PROVED", "certificate_sha256 certificates chain generation id idx key time type"},
+	{"CONFIG", "chain config generation idx time type"},
+	{"CHECKPOINT", "chain idx note public_key root size time type"},
+};
+
+/* Behind the value that begins here, at a comma or the end of the object. */
+static const char *value_end(const char *at)
+{
+	int depth = 0;
+	bool text = false;
+
+	for (; text || depth > 0 || (*at != ',' && *at != '}'); at++) {
+		if (text && *at == '\\')
+			at++;
+		else if (*at == '"')
+			text = !text;
+		else if (!text)
+			depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+	}
+	return at;
+}
+
+START_TEST(no_needed_member_may_be_left_out)
+{
+	char *names = strdup(needed[_i].members), *rest = NULL, mark[64], json[RECORD_MAX];
+	int tried = 0;
+
+	snprintf(mark, sizeof(mark), "\"type\":\"%s\"", needed[_i].type);
+	for (int i = 0; i < example_count && tried == 0; i++) {
+		if (!strstr(examples[i], mark))
+			continue;
+		for (char *name = strtok_r(names, " ", &rest); name;
+			name = strtok_r(NULL, " ", &rest), tried++) {
+			char member[64];
+
+			snprintf(member, sizeof(member), "\"%s\":", name);
+			const char *at = strstr(examples[i], member);
+			ck_assert_msg(at != NULL, "%s in %s", name, examples[i]);
+			const char *end = value_end(at + strlen(member));
+			bool first = at == examples[i] + 1;
+			snprintf(json, sizeof(json), "%.*s%s", (int)(at - examples[i]) - !first,
+				examples[i], first ? end + (*end == ',') : end);
+			ck_assert_msg(parse(json, strlen(json)) == ERR_FORMAT, "%s", json);
+		}
+	}
+	ck_assert_int_gt(tried, 0);
+	free(names);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("record");
@@ -261,6 +322,8 @@ int main(void)
 		t, only_the_canonical_form_is_taken, 0, (int)(sizeof(forms) / sizeof(forms[0])));
 	tcase_add_test(t, hex_and_base64_are_strict);
 	tcase_add_test(t, members_of_other_types_are_refused);
+	tcase_add_loop_test(
+		t, no_needed_member_may_be_left_out, 0, (int)(sizeof(needed) / sizeof(needed[0])));
 	suite_add_tcase(s, t);
 
 	SRunner *runner = srunner_create(s);

@@ -217,6 +217,7 @@ static void note(const struct append_item *item, enum fake_what what)
 		abort();
 	e->type = r.type;
 	e->attempt = r.attempt;
+	e->time = r.time;
 	if (r.id.len > 0)
 		memcpy(e->id, r.id.at, r.id.len);
 	if (r.reason.len > 0)
