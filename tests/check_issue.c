@@ -594,6 +594,7 @@ START_TEST(self_test_is_written_down_first)
 	ck_assert_mem_eq(fake_log.event[0].tbs_sha256, fake_log.event[1].tbs_sha256, SHA256_SIZE);
 	ck_assert_int_eq(fake_log.event[2].type, RECORD_KEY_PROVED);
 	ck_assert_str_eq(fake_log.event[0].id, fake_log.event[2].id);
+	ck_assert_uint_eq(fake_log.event[2].valid_time, 0); /* expired from birth */
 	ck_assert_uint_eq(fake_log.count, 3);
 	ck_assert_int_eq(state_now(), ERR_OK);
 	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);

@@ -1,5 +1,7 @@
 #include "fake_order.h"
 
+#include "dc.h"
+
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -218,6 +220,13 @@ static void note(const struct append_item *item, enum fake_what what)
 	e->type = r.type;
 	e->attempt = r.attempt;
 	e->time = r.time;
+	if (r.dc.len > 0) {
+		struct dc dc;
+
+		if (dc_parse(&dc, r.dc.at, r.dc.len) != ERR_OK)
+			abort();
+		e->valid_time = dc.valid_time;
+	}
 	if (r.id.len > 0)
 		memcpy(e->id, r.id.at, r.id.len);
 	if (r.reason.len > 0)

@@ -17,7 +17,8 @@ struct fake_event {
 	enum record_type type; /* DURABLE (waited for) and SENT (not waited for) */
 	char id[ID_SIZE];      /* of the record */
 	int64_t attempt;
-	int64_t time; /* of the record */
+	int64_t time;	     /* of the record */
+	uint32_t valid_time; /* of its credential */
 	char reason[64];
 	uint8_t tbs_sha256[SHA256_SIZE]; /* AUTHORISED, SELF-TEST: as recorded; SIGN: of what was
 					    signed */
