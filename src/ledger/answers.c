@@ -79,7 +79,7 @@ static enum err answer_heads(struct asked *q)
 
 /* ---- credentials ---- */
 
-/* ERR_TIMEOUT: there is no room for another one. */
+/* ERR_TIMEOUT: there is no room for another one. ERR_NOT_FOUND: it is archived. */
 static enum err released_add(struct asked *q, const struct store_credential *c)
 {
 	struct msg_released *r = &q->a->released[q->a->released_count];
@@ -124,7 +124,7 @@ static enum err page_row(void *arg, const struct store_credential *c)
 
 	enum err e = fits ? released_add(p->q, c) : ERR_OK;
 
-	if (e)
+	if (e && e != ERR_NOT_FOUND)
 		return e;
 	p->looked_at++;
 	p->q->a->next = (uint64_t)c->number;
@@ -292,6 +292,10 @@ static enum err stream_row(
 	size_t room = TEXT_MAX - q->text->len, n;
 
 	(void)leaf;
+	if (len == 0) { /* archived */
+		q->a->next = (uint64_t)idx + 1;
+		return ERR_OK;
+	}
 	if (s->skip > line)
 		return ERR_NOT_FOUND;
 	left = line - s->skip;

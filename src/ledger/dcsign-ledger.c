@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "archived.h"
 #include "bookmark.h"
 #include "commit.h"
 #include "init.h"
@@ -61,24 +62,29 @@ static enum err run_verify(const struct options *o, struct store *s, int *status
 	if (e)
 		return e;
 	say_summary(&v, o->list.json);
-	*status = v.problems ? EXIT_WRONG : EXIT_GOOD;
+	*status = v.problems ? EXIT_WRONG : v.archived ? EXIT_ARCHIVED : EXIT_GOOD;
 	return ERR_OK;
 }
 
 static enum err run_list(const struct options *o, struct store *s, int *status)
 {
 	struct list l = o->list;
+	enum err e = list_credentials(&l, s);
 
 	(void)status;
-	return list_credentials(&l, s);
+	archived_say(&l);
+	return e;
 }
 
 static enum err run_export(const struct options *o, struct store *s, int *status)
 {
 	struct list l = o->list;
 
+	enum err e = list_records(&l, s);
+
 	(void)status;
-	return list_records(&l, s);
+	archived_say(&l);
+	return e;
 }
 
 static enum err run_live(const struct options *o, struct store *s, int *status)
@@ -92,6 +98,7 @@ static enum err run_live(const struct options *o, struct store *s, int *status)
 
 	enum err e = list_credentials(&l, s);
 
+	archived_say(&l);
 	if (e || l.json || l.csv)
 		return e;
 	time_text(text, l.latest);
@@ -195,10 +202,11 @@ static enum err run_succeed(const struct options *o, struct store *s, int *statu
 
 /* ---- the command line ---- */
 
-#define COMMON (OPTION(OPT_LEDGER) | OPTION(OPT_CHAIN))
-#define TIMES  (OPTION(OPT_FROM) | OPTION(OPT_TO))
-#define FORMS  (OPTION(OPT_JSON) | OPTION(OPT_CSV))
-#define WHOSE  (OPTION(OPT_KEY) | OPTION(OPT_CLIENT) | OPTION(OPT_ID))
+#define COMMON	(OPTION(OPT_LEDGER) | OPTION(OPT_CHAIN))
+#define ARCHIVE OPTION(OPT_ARCHIVE)
+#define TIMES	(OPTION(OPT_FROM) | OPTION(OPT_TO))
+#define FORMS	(OPTION(OPT_JSON) | OPTION(OPT_CSV))
+#define WHOSE	(OPTION(OPT_KEY) | OPTION(OPT_CLIENT) | OPTION(OPT_ID))
 #define FILTERS                                                                                    \
 	(WHOSE | FORMS | OPTION(OPT_SPKI) | OPTION(OPT_CERTIFICATE) | OPTION(OPT_PUBLIC_KEY) |     \
 		OPTION(OPT_CERTIFICATE_FILE))
@@ -212,17 +220,20 @@ static const struct command {
 	{"verify",
 		COMMON | OPTION(OPT_JSON) | OPTION(OPT_CHECKPOINT) | OPTION(OPT_VERIFIER_KEY) |
 			OPTION(OPT_CHAIN_ONLY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY) |
-			OPTION(OPT_RESUME),
+			OPTION(OPT_RESUME) | ARCHIVE,
 		run_verify, false},
-	{"list", COMMON | TIMES | FILTERS, run_list, false},
-	{"live", COMMON | FILTERS | OPTION(OPT_AT), run_live, false},
-	{"prove", OPTION(OPT_LEDGER) | OPTION(OPT_ID) | OPTION(OPT_CHECKPOINT), run_prove, false},
+	{"list", COMMON | TIMES | FILTERS | ARCHIVE, run_list, false},
+	{"live", COMMON | FILTERS | OPTION(OPT_AT) | ARCHIVE, run_live, false},
+	{"prove", OPTION(OPT_LEDGER) | OPTION(OPT_ID) | OPTION(OPT_CHECKPOINT) | ARCHIVE, run_prove,
+		false},
 	{"report",
 		OPTION(OPT_LEDGER) | OPTION(OPT_HTML) | OPTION(OPT_AT) | OPTION(OPT_CHECKPOINT) |
-			OPTION(OPT_VERIFIER_KEY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY),
+			OPTION(OPT_VERIFIER_KEY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY) |
+			ARCHIVE,
 		run_report, false},
 	{"succeed", COMMON | OPTION(OPT_CHECKPOINT) | OPTION(OPT_REASON), run_succeed, true},
-	{"export", COMMON | TIMES | WHOSE | FORMS | OPTION(OPT_TYPE), run_export, false},
+	{"export", COMMON | TIMES | WHOSE | FORMS | OPTION(OPT_TYPE) | ARCHIVE, run_export, false},
+	{"archive", OPTION(OPT_LEDGER) | OPTION(OPT_BEFORE) | OPTION(OPT_TO), archived_move, true},
 };
 
 static const char usage[] =
@@ -241,9 +252,11 @@ static const char usage[] =
 	"                            [--verifier-key KEY] [--progress]\n"
 	"       dcsign ledger succeed --chain NAME --reason TEXT [--ledger URL]\n"
 	"                            [--checkpoint FILE]\n"
+	"       dcsign ledger archive --before TIME --to FILE [--ledger URL]\n"
 	"       dcsign ledger init   [--ledger URL] [--writer ROLE] [--reader ROLE]\n"
 	"URL is sqlite:/path or a path, of a stopped ledger or a copy, or postgresql://...;\n"
 	"$DCSIGN_LEDGER if not given.\n"
+	"All but succeed, archive and init take [--archive FILE]...: where archived records are.\n"
 	"TIME is 2027-01-15T08:00:00Z; from is included, to is not.\n"
 	"Examples:\n"
 	"  dcsign ledger verify --ledger sqlite:copy.db --checkpoint kept.checkpoint\n"
@@ -280,6 +293,7 @@ static int run(const struct command *c, const struct options *o)
 	const char *where;
 	struct refusal why = {0};
 	struct store *s = NULL;
+	struct archive *archive = NULL;
 	int status = EXIT_GOOD;
 	char *url = absolute(o->url);
 
@@ -297,7 +311,16 @@ static int run(const struct command *c, const struct options *o)
 		fprintf(stderr, "dcsign ledger: %s\n", why.detail);
 		return e == ERR_FORMAT ? EXIT_WRONG : EXIT_UNEXPECTED;
 	}
+	e = archived_open(o, &archive, &why) ? ERR_OK : ERR_CLOSED;
+	s->archive = archive;
+	if (e) {
+		fprintf(stderr, "dcsign ledger: %s\n", why.detail);
+		engine->abandon(s);
+		return EXIT_UNEXPECTED;
+	}
 	e = c->run(o, s, &status);
+	archive_free(archive);
+	s->archive = NULL;
 	if (!e && fflush(stdout) != 0)
 		e = ERR_CLOSED;
 	if (e == ERR_NOT_FOUND)
@@ -328,8 +351,8 @@ int main(int argc, char **argv)
 		return EXIT_GOOD;
 	}
 	if (!c)
-		return misused("give a command: verify, list, live, prove, export, report, init or "
-			       "succeed",
+		return misused("give a command: verify, list, live, prove, export, report, init, "
+			       "archive or succeed",
 			"");
 	switch (options_read(&o, argc, argv, c->takes, &what, &which)) {
 	case OPTIONS_HELP:
@@ -349,6 +372,8 @@ int main(int argc, char **argv)
 		return misused("a --witness-key is for the heads of a --checkpoint", "");
 	if (c->run == run_succeed && (!o.list.chain || !o.reason || !*o.reason))
 		return misused("say which chain and why: --chain and --reason", "");
+	if (c->run == archived_move && (!o.to || o.before == RECORD_NONE))
+		return misused("say what and where: --before and --to", "");
 	if (c->run == run_report && !o.html)
 		return misused("say where the page goes: --html", "");
 

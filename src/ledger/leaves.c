@@ -32,7 +32,10 @@ static void batch_hash(struct job *j)
 		struct leaf *l = &b->leaf[i];
 
 		l->json = (const char *)b->text.octets + b->at[i];
-		merkle_leaf(l->json, l->len, l->hash);
+		if (l->len)
+			merkle_leaf(l->json, l->len, l->hash);
+		else
+			memcpy(l->hash, l->stored, SHA256_SIZE);
 	}
 }
 

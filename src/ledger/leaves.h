@@ -8,7 +8,7 @@
 struct leaf {
 	int64_t idx;
 	const char *json; /* borrowed during the call */
-	size_t len;
+	size_t len;	  /* 0: it is archived, and hash is what is stored */
 	uint8_t stored[SHA256_SIZE], hash[SHA256_SIZE];
 };
 

@@ -207,6 +207,10 @@ static enum err row(
 
 	(void)idx;
 	(void)leaf;
+	if (len == 0) {
+		w->l->archived++;
+		return ERR_OK;
+	}
 	buf_reset(&w->text);
 	if (record_parse(&r, &w->text, json, len))
 		return ERR_OK;

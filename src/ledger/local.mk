@@ -36,6 +36,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/bookmark.c src/ledger/bookmark.h \
 	src/ledger/verify.c src/ledger/verify_resume.c src/ledger/verify.h src/ledger/verify_walk.h \
 	src/ledger/prove.c src/ledger/prove.h \
+	src/ledger/archive.c src/ledger/archive_move.c src/ledger/archive.h \
 	src/ledger/list.c src/ledger/export.c src/ledger/list.h \
 	src/ledger/report.c src/ledger/report_html.c src/ledger/report.h \
 	src/ledger/plot.c src/ledger/plot.h
@@ -49,6 +50,7 @@ src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c \
 	src/ledger/options.c src/ledger/options.h \
 	src/ledger/fingerprint.c src/ledger/fingerprint.h \
 	src/ledger/init.c src/ledger/init.h \
+	src/ledger/archived.c src/ledger/archived.h \
 	src/ledger/say.c src/ledger/say.h
 src_ledger_dcsign_ledger_LDADD = $(LEDGER_LIBS)
 

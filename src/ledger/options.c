@@ -26,7 +26,8 @@ static const struct option options[] = {{"ledger", required_argument, NULL, OPT_
 	{"public-key", required_argument, NULL, OPT_PUBLIC_KEY},
 	{"certificate", required_argument, NULL, OPT_CERTIFICATE_FILE},
 	{"html", required_argument, NULL, OPT_HTML}, {"progress", no_argument, NULL, OPT_PROGRESS},
-	{NULL, 0, NULL, 0}};
+	{"before", required_argument, NULL, OPT_BEFORE},
+	{"archive", required_argument, NULL, OPT_ARCHIVE}, {NULL, 0, NULL, 0}};
 
 static bool type_named(const char *name, enum record_type *type)
 {
@@ -107,10 +108,18 @@ static bool option_take(struct options *o, int option, const char *value)
 	case OPT_JSON:
 		o->list.json = true;
 		break;
+	case OPT_BEFORE:
+		return time_parse(value, &o->before);
+	case OPT_ARCHIVE:
+		if (o->archives == ARCHIVES_MAX)
+			return false;
+		o->archive[o->archives++] = value;
+		break;
+	case OPT_TO:
+		o->to = value; /* of `archive` it is a file */
+		return o->to_file || time_parse(value, &o->list.to);
 	default:
-		return time_parse(value, option == OPT_FROM ? &o->list.from
-					 : option == OPT_TO ? &o->list.to
-							    : &ignored);
+		return time_parse(value, option == OPT_FROM ? &o->list.from : &ignored);
 	}
 	return true;
 }
@@ -150,6 +159,8 @@ enum options_read options_read(struct options *o, int argc, char **argv, uint64_
 	int option;
 
 	optind = 2;
+	o->to_file = strcmp(argv[1], "archive") == 0;
+	o->before = RECORD_NONE;
 	*which = "";
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == OPT_HELP)

@@ -5,9 +5,10 @@
 #include "list.h"
 #include "witness.h"
 
-enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_UNEXPECTED = 4 };
+enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_ARCHIVED = 3, EXIT_UNEXPECTED = 4 };
 
 #define WITNESSES_MAX 16
+#define ARCHIVES_MAX  64
 
 struct options {
 	const char *url;
@@ -20,6 +21,11 @@ struct options {
 	uint8_t public_key[CHECKPOINT_KEY];
 	struct checkpoint_witness witness[WITNESSES_MAX];
 	size_t witnesses;
+	const char *to; /* of archive: its file */
+	bool to_file;
+	int64_t before; /* RECORD_NONE: not given */
+	const char *archive[ARCHIVES_MAX];
+	size_t archives;
 };
 
 #define OPTIONS_MANY 65536 /* options' values are above all letters */
@@ -47,7 +53,9 @@ enum {
 	OPT_HTML,
 	OPT_WITNESS_KEY,
 	OPT_REASON,
-	OPT_RESUME
+	OPT_RESUME,
+	OPT_BEFORE,
+	OPT_ARCHIVE
 };
 
 #define OPTION(option) (UINT64_C(1) << ((option)-OPTIONS_MANY))

@@ -45,7 +45,10 @@ static void object_write(struct buf *out, const struct store_credential *c,
 		buf_u8(out, '"');
 	}
 	buf_text(out, "],\"record\":");
-	buf_put(out, record->octets, record->len);
+	if (record->len)
+		buf_put(out, record->octets, record->len);
+	else
+		buf_text(out, "null");
 	buf_text(out, "}");
 }
 
@@ -67,7 +70,10 @@ static enum err prove_record(struct buf *out, struct store *s, const struct stor
 	if (!e)
 		e = merkle_inclusion(&proof, (uint64_t)c->issued, head->size, tree_subtree, &t);
 	if (!e) {
-		merkle_leaf(record.octets, record.len, leaf);
+		if (record.len)
+			merkle_leaf(record.octets, record.len, leaf);
+		else /* archived: its hash is still proved */
+			memcpy(leaf, stored, sizeof(leaf));
 		if (!merkle_included(&proof, (uint64_t)c->issued, head->size, leaf, head->root))
 			e = refuse(why, ERR_FORMAT, "",
 				"the records of %s are not those that its head was signed over",

@@ -85,7 +85,10 @@ static void head_json(void *arg, const struct checkpoint *c, const uint8_t key[C
 void say_summary(const struct verify *v, bool json)
 {
 	if (json) {
-		printf("{\"chains\":%llu,\"credentials\":%llu,\"heads\":%llu,\"open\":%llu,"
+		putchar('{');
+		if (v->archived)
+			printf("\"archived\":%llu,", (unsigned long long)v->archived);
+		printf("\"chains\":%llu,\"credentials\":%llu,\"heads\":%llu,\"open\":%llu,"
 		       "\"problems\":%llu,\"records\":%llu}\n",
 			(unsigned long long)v->chains, (unsigned long long)v->credentials,
 			(unsigned long long)v->heads, (unsigned long long)v->open,
@@ -101,6 +104,10 @@ void say_summary(const struct verify *v, bool json)
 		       "compared (--resume).\n");
 	if (v->chain_only)
 		printf("What the records say was not looked at (--chain-only).\n");
+	if (v->archived)
+		printf("%llu records are archived, and what they say was not looked at "
+		       "(--archive).\n",
+			(unsigned long long)v->archived);
 	if (v->problems)
 		printf("%llu problems\n", (unsigned long long)v->problems);
 	if (v->open)

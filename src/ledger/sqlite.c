@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "archive.h"
+
 /* Binds by kind: t text, i int64_t, h SHA256_SIZE octets, b octets and their size_t, T text and its
  * size_t. */
 static sqlite3_stmt *bind(struct sqlite *s, enum statement which, const char *kinds, va_list ap)
@@ -147,6 +149,23 @@ static enum err record_put(struct store *s, const char *chain, int64_t idx, cons
 	return sqlite_run(s, S_RECORD_PUT, "tiTh", chain, idx, json, len, leaf);
 }
 
+static enum err record_blank(struct store *s, const char *chain, int64_t idx)
+{
+	return sqlite_run(s, S_RECORD_BLANK, "ti", chain, idx);
+}
+
+/* Column 1 of a row; of an archived record what an archive has, or nothing. */
+static const char *text_of(
+	struct store *s, sqlite3_stmt *st, const char *chain, int64_t idx, size_t *len)
+{
+	const char *json = (const char *)sqlite3_column_text(st, 1);
+
+	*len = (size_t)sqlite3_column_bytes(st, 1);
+	if (*len == 0)
+		archive_get(s->archive, chain, idx, &json, len);
+	return json ? json : "";
+}
+
 static enum err record_get(struct store *s, const char *chain, int64_t idx, struct buf *json,
 	uint8_t leaf[SHA256_SIZE])
 {
@@ -155,7 +174,11 @@ static enum err record_get(struct store *s, const char *chain, int64_t idx, stru
 
 	if (e)
 		return e;
-	buf_put(json, sqlite3_column_text(st, 1), (size_t)sqlite3_column_bytes(st, 1));
+
+	size_t len;
+	const char *text = text_of(s, st, chain, idx, &len);
+
+	buf_put(json, text, len);
 	e = sqlite_blob_column(st, 2, leaf, SHA256_SIZE) ? json->err : ERR_FORMAT;
 	sqlite3_reset(st);
 	return e;
@@ -173,12 +196,12 @@ static enum err record_walk(
 	if (e)
 		return e == ERR_NOT_FOUND ? ERR_OK : e;
 	while (!e && rc == SQLITE_ROW) {
-		const char *json = (const char *)sqlite3_column_text(st, 1);
+		int64_t idx = sqlite3_column_int64(st, 0);
+		size_t len;
+		const char *json = text_of(store, st, chain, idx, &len);
 		bool hashed = sqlite3_column_bytes(st, 2) == SHA256_SIZE;
 
-		e = take(arg, sqlite3_column_int64(st, 0), json ? json : "",
-			(size_t)sqlite3_column_bytes(st, 1),
-			hashed ? sqlite3_column_blob(st, 2) : none);
+		e = take(arg, idx, json, len, hashed ? sqlite3_column_blob(st, 2) : none);
 		if (!e)
 			rc = sqlite3_step(st);
 	}
@@ -268,6 +291,7 @@ const struct store_engine store_sqlite = {
 	.chain_put = chain_put,
 	.chain_after = chain_after,
 	.record_put = record_put,
+	.record_blank = record_blank,
 	.record_get = record_get,
 	.record_walk = record_walk,
 	.attempt_put = sqlite_attempt_put,

@@ -19,6 +19,7 @@
 	X(CHAIN_AFTER, "SELECT chain, size, edge, root, last_time FROM chains WHERE chain > ?1 "   \
 		       "ORDER BY chain LIMIT 1")                                                   \
 	X(RECORD_PUT, "INSERT INTO records VALUES (?1, ?2, ?3, ?4)")                               \
+	X(RECORD_BLANK, "UPDATE records SET record = '' WHERE chain = ?1 AND idx = ?2")            \
 	X(RECORD_GET, "SELECT idx, record, leaf_hash FROM records WHERE chain = ?1 AND idx = ?2")  \
 	X(RECORD_WALK, "SELECT idx, record, leaf_hash FROM records WHERE chain = ?1 AND "          \
 		       "idx >= ?2 ORDER BY idx")                                                   \

@@ -341,6 +341,7 @@ enum err state_record(
 	struct buf json = BUF_INIT(RECORD_MAX), text = BUF_INIT(RECORD_MAX);
 	struct record r;
 	enum err e = s->engine->record_get(s, chain, idx, &json, leaf);
+	bool archived = !e && json.len == 0;
 
 	if (!e)
 		e = record_parse(&r, &text, (const char *)json.octets, json.len);
@@ -348,7 +349,7 @@ enum err state_record(
 		e = record_encode(out, &r);
 	buf_free(&json);
 	buf_free(&text);
-	return e == ERR_NOT_FOUND ? ERR_FORMAT : e;
+	return archived ? ERR_NOT_FOUND : e == ERR_NOT_FOUND ? ERR_FORMAT : e;
 }
 
 enum err state_replay(struct store *s, const struct store_idempotency *i, struct buf *authorised,

@@ -50,7 +50,8 @@ enum err state_close(struct store *s, const struct record *r, const char *chain)
 /* HELD and RELEASED. */
 enum err state_hold(struct store *s, const struct record *r);
 
-/* A record, as record_encode gives it with chain and idx, and its leaf hash. Appends. */
+/* A record, as record_encode gives it with chain and idx, and its leaf hash. Appends.
+ * ERR_NOT_FOUND: it is archived. */
 enum err state_record(struct store *s, const char *chain, int64_t idx, struct buf *out,
 	uint8_t leaf[SHA256_SIZE]);
 

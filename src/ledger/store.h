@@ -82,8 +82,11 @@ struct store_need {
 	int64_t now;
 };
 
+struct archive;
+
 struct store {
 	const struct store_engine *engine; /* an engine's own struct begins with this */
+	const struct archive *archive; /* reads of archived records find them there; may be NULL */
 };
 
 struct store_engine {
@@ -141,6 +144,9 @@ struct store_engine {
 	/* Appends the text. ERR_NOT_FOUND. */
 	enum err (*record_get)(struct store *s, const char *chain, int64_t idx, struct buf *json,
 		uint8_t leaf[SHA256_SIZE]);
+	/* Takes its text away: it is archived. Its place and leaf hash stay, and reads give an
+	 * empty text. NULL: the engine can't. */
+	enum err (*record_blank)(struct store *s, const char *chain, int64_t idx);
 	/* The first chain that has a record and sorts after this one; ERR_NOT_FOUND. "" begins.
 	 * out: CHAIN_SIZE octets, may be `chain`. */
 	enum err (*record_chain_after)(struct store *s, const char *chain, char *out);

@@ -12,7 +12,8 @@ struct tables {
 	struct tables_hold *hold;
 	struct tables_live *live;
 	uint64_t credentials;
-	int64_t now; /* the newest time of a record */
+	bool archived; /* some records are, and the rows of theirs are not compared */
+	int64_t now;   /* the newest time of a record */
 };
 
 void tables_free(struct tables *t);

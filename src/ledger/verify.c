@@ -130,6 +130,35 @@ static enum err rest(struct walk *w)
 	return end ? ERR_CLOSED : ERR_OK;
 }
 
+/* Its leaf hash stands for it; verify --archive reads the record. */
+static void archived_take(struct walk *w, const struct leaf *l)
+{
+	w->archived++;
+	w->last_archived = l->idx;
+	if (w->store->archive)
+		verify_wrong(w, l->idx, "is archived, and no archive that was given has it");
+}
+
+/* Only what a signed head covers was ever archived. */
+static void archived_check(struct walk *w)
+{
+	char text[160];
+
+	if (w->archived == 0)
+		return;
+	if (w->witness.newest.size <= (uint64_t)w->last_archived)
+		verify_wrong(w, w->last_archived, "has no text, and no signed head covers it");
+	snprintf(text, sizeof(text),
+		"%llu records before %lld are archived: their leaf hashes and the roots over them "
+		"were checked, not what they say",
+		(unsigned long long)w->archived, (long long)w->last_archived + 1);
+	if (w->v->note && !w->store->archive)
+		w->v->note(w->v->arg, w->chain->chain, text);
+	w->v->archived += w->archived;
+	if (w->v->tables)
+		w->v->tables->archived = true;
+}
+
 static enum err take(void *arg, const struct leaf *l)
 {
 	struct walk *w = arg;
@@ -137,12 +166,14 @@ static enum err take(void *arg, const struct leaf *l)
 
 	w->v->records++;
 	place_check(w, l->idx);
+	if (l->len == 0)
+		archived_take(w, l);
 	if (head)
 		merkle_root(&w->tree, w->root);
 	tree_append(w, l->hash);
 	if (memcmp(l->hash, l->stored, SHA256_SIZE) != 0)
 		verify_wrong(w, l->idx, "the stored leaf hash is not that of the record");
-	enum err e = head || !w->v->chain_only ? record_check(w, l) : ERR_OK;
+	enum err e = l->len && (head || !w->v->chain_only) ? record_check(w, l) : ERR_OK;
 
 	if (e || (w->tree.size % PROGRESS_EVERY && w->tree.size != w->chain->tree.size))
 		return e;
@@ -181,6 +212,7 @@ static void head_check(struct walk *w)
 	if (memcmp(root, w->chain->root, SHA256_SIZE) != 0)
 		verify_wrong(w, NO_IDX, "its root is not that of its records");
 	note_check(w);
+	archived_check(w);
 	w->v->open += judge_open(&w->judge);
 	w->v->credentials += w->judge.credentials;
 	w->v->heads += w->witness.count;

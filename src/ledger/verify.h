@@ -42,7 +42,8 @@ struct verify {
 	struct tables *tables; /* the same */
 	/* what was found */
 	uint64_t chains, records, credentials, heads, problems;
-	uint64_t open; /* attempts at the end of a chain that was not stopped in order */
+	uint64_t archived; /* of the records: their text is not here, only the leaf hash was used */
+	uint64_t open;	   /* attempts at the end of a chain that was not stopped in order */
 };
 
 /* chain NULL: all. ERR_NOT_FOUND: there is no such chain. Other errors: as in store.h. */

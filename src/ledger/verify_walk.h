@@ -14,6 +14,8 @@ struct walk {
 	struct merkle tree;
 	uint64_t next_known; /* the size of the next kept head */
 	uint64_t problems;
+	uint64_t archived; /* records whose text is not here, without those of an archive */
+	int64_t last_archived;
 	time_t saved;
 	struct judge judge;
 	struct buf text;

@@ -1,12 +1,13 @@
 """An independent verifier of a ledger: canonical records without a gap, leaf hashes and roots, what
 was authorised against what the policy of its time allowed, and every signature anew.
 
-verify_ledger.py [--checkpoint FILE] [--verifier-key KEY] [--witness-key KEY]... LEDGER [CHAIN:SIZE:ROOT ...]
+verify_ledger.py [--archive FILE]... [--checkpoint FILE] [--verifier-key KEY] [--witness-key KEY]... LEDGER [CHAIN:SIZE:ROOT ...]
 
 CHAIN:SIZE:ROOT is an older head, FILE has signed ones: the ledger must extend them. KEY must have signed every
 head; a witness's must have cosigned those of FILE.
 
-Prints each thing that is wrong, a line each; exit status 1 when there is any.
+Prints each thing that is wrong, a line each; exit status 1 when there is any, 3 when there is none but records are
+archived and no FILE of --archive has them.
 """
 
 import argparse
@@ -99,8 +100,10 @@ class Attempt:
 class Verifier:
     """certificates: others than those that the ledger shows, for what it could not prove."""
 
-    def __init__(self, ledger, certificates=(), public_key=None):
+    def __init__(self, ledger, certificates=(), public_key=None, archives=None):
         self.ledger = ledger
+        self.archives = archives  # (chain, idx) -> text; None: none was given
+        self.archived = set()  # (chain, idx) of what is archived and nowhere to be read
         self.public_key = public_key  # of the heads
         self.certificates = {c.sha256: c for c in certificates}
         self.problems = []
@@ -132,7 +135,8 @@ class Verifier:
         for chain in list(self.ledger.heads or ()):
             chains.setdefault(chain, [])
         for chain, rows in chains.items():
-            self.leaves[chain] = leaves = [leaf_hash(row.text) for row in rows]
+            self.fetch(rows)
+            self.leaves[chain] = leaves = [leaf_hash(row.text) if row.text else row.leaf_hash for row in rows]
             self.check_places(chain, rows, leaves)
             for old_chain, size, root in older_heads:
                 if old_chain == chain and (size > len(leaves) or tree_root(leaves[:size]) != root):
@@ -151,11 +155,21 @@ class Verifier:
                 self.wrong(old_chain, None, f"the chain is gone, and its head of size {size} is known")
         return self.problems
 
+    def fetch(self, rows):
+        for row in rows:
+            if row.text:
+                continue
+            row.text = (self.archives or {}).get((row.chain, row.idx), b"")
+            if not row.text:
+                self.archived.add((row.chain, row.idx))
+                if self.archives is not None:
+                    self.wrong(row.chain, row.idx, "is archived, and no archive that was given has it")
+
     def check_tables(self, walks):
         """What the store keeps to decide fast is what the records say."""
         tables = self.ledger.tables
         issued = sorted(c for w in walks for c in w.issued)
-        if sorted(tables.credentials) != issued:
+        if sorted(c for c in tables.credentials if (c[1], c[3]) not in self.archived) != issued:
             self.wrong("ledger", None, "the table of credentials is not what the records say")
         holds = {}
         for name, said in sorted((h for w in walks for h in w.holds.items()), key=lambda h: h[1][0]):
@@ -213,6 +227,7 @@ class Walk:
         self.newest = 0
         self.origin = None  # of the heads
         self.note = None  # the newest
+        self.covered = 0  # by it
         self.leaves = []
         self.stopped = False
 
@@ -220,8 +235,12 @@ class Walk:
         self.v.wrong(self.chain, self.idx, words)
 
     def run(self, rows):
+        blank = None
         for row in rows:
             self.idx = row.idx
+            if not row.text:
+                blank = row.idx
+                continue
             try:
                 r = decode(row)
             except Malformed as e:
@@ -237,6 +256,9 @@ class Walk:
             take = getattr(self, "take_" + r["type"].replace("-", "_").lower(), None)
             if take:
                 take(r)
+        if blank is not None and blank >= self.covered:
+            self.idx = blank
+            self.wrong("has no text, and no signed head covers it")
         if not self.stopped:
             self.v.open += sum(not a.outcomes for a in self.attempts.values())
 
@@ -470,6 +492,7 @@ class Walk:
             self.wrong("has a note of another origin")
         self.origin = note.origin
         self.note = r["note"]
+        self.covered = note.size
         root = tree_root(self.leaves[: r["idx"]])
         if (note.size, r["size"]) != (r["idx"], r["idx"]) or note.root != root or r["root"] != root:
             self.wrong("has a head that is not that of the records before it")
@@ -537,6 +560,7 @@ def policy_of(p):
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--archive", action="append")
     parser.add_argument("--checkpoint")
     parser.add_argument("--verifier-key", type=signed_notes.read_vkey)
     parser.add_argument("--witness-key", type=signed_notes.read_vkey, action="append", default=[])
@@ -550,13 +574,18 @@ def main():
     if o.checkpoint:
         with open(o.checkpoint, encoding="utf-8") as f:
             notes = signed_notes.split(f.read())
-    v = Verifier(load(o.ledger), public_key=o.verifier_key and o.verifier_key[2])
+    archives = None
+    if o.archive:
+        archives = {(row.chain, row.idx): row.text for path in o.archive for row in load(path).rows}
+    v = Verifier(load(o.ledger), public_key=o.verifier_key and o.verifier_key[2], archives=archives)
     for problem in v.run(heads, notes, o.witness_key):
         print(problem)
     for note in v.notes:
         print(note)
     print(f"{v.records} records, {len(v.attempts)} attempts, {v.open} open, {len(v.problems)} problems")
-    return 1 if v.problems else 0
+    if v.archived:
+        print(f"{len(v.archived)} records are archived")
+    return 1 if v.problems else 3 if v.archived else 0
 
 
 if __name__ == "__main__":
