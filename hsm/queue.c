@@ -88,6 +88,30 @@ static bool waits_again(struct queue *q, struct job *j, const struct msg_issue *
 	return true;
 }
 
+/* The answer of somebody whose time is over; or why nothing is begun. */
+static void expire(struct queue *q, struct job *j, const struct refusal *why)
+{
+	struct msg_issue_answer *a = calloc(1, sizeof *a);
+	struct buf body = BUF_INIT(MSG_MAX);
+	struct attempt attempt;
+
+	if (a == NULL)
+		return;
+	memcpy(a->request, j->request, sizeof a->request);
+	a->count = j->count;
+	for (uint16_t i = 0; i < j->count; i++) {
+		a->grant[i].refusal.err = deadline_said(&j->deadline, i);
+		if (why != NULL)
+			a->grant[i].refusal = *why;
+		if (deadline_unanswered(&j->deadline, i, &attempt))
+			evidence_abandoned(q->ledger, &attempt);
+	}
+	msg_issue_answer_write(&body, a);
+	queue_answer(j->api, j->serial, &body);
+	buf_free(&body);
+	free(a);
+}
+
 /* False: it is not done, and stays in the queue. */
 static bool job_do(struct queue *q, struct job *j, struct msg_issue *ask)
 {
@@ -96,8 +120,11 @@ static bool job_do(struct queue *q, struct job *j, struct msg_issue *ask)
 	struct msg_head head;
 	struct reader body;
 
-	if (deadline_passed(&j->deadline))
-		return true; /* answered by queue_expire */
+	if (deadline_passed(&j->deadline)) {
+		if (deadline_claim(&j->deadline)) /* else queue_expire has answered */
+			expire(q, j, NULL);
+		return true;
+	}
 	if (msg_open(&head, &body, j->octets, j->len) != ERR_OK ||
 		msg_issue_read(ask, &body) != ERR_OK)
 		return true; /* was read once before */
@@ -197,30 +224,6 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 	if (e != ERR_OK)
 		job_free(j);
 	return e;
-}
-
-/* The answer of somebody whose time is over; or why nothing is begun. */
-static void expire(struct queue *q, struct job *j, const struct refusal *why)
-{
-	struct msg_issue_answer *a = calloc(1, sizeof *a);
-	struct buf body = BUF_INIT(MSG_MAX);
-	struct attempt attempt;
-
-	if (a == NULL)
-		return;
-	memcpy(a->request, j->request, sizeof a->request);
-	a->count = j->count;
-	for (uint16_t i = 0; i < j->count; i++) {
-		a->grant[i].refusal.err = deadline_said(&j->deadline, i);
-		if (why != NULL)
-			a->grant[i].refusal = *why;
-		if (deadline_unanswered(&j->deadline, i, &attempt))
-			evidence_abandoned(q->ledger, &attempt);
-	}
-	msg_issue_answer_write(&body, a);
-	queue_answer(j->api, j->serial, &body);
-	buf_free(&body);
-	free(a);
 }
 
 /* Is what it waited for there, or does it take too long? */

@@ -26,6 +26,7 @@ include tests/hsm.mk
 include tests/api.mk
 include tests/client.mk
 include tests/faults.mk
+include tests/hostile.mk
 include tests/e2e.mk
 include tests/fuzz.mk
 include tests/bench.mk
