@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -89,6 +90,13 @@ static int add_memory(scmp_filter_ctx filter)
 #endif
 }
 
+/* A thread may still be on its way to its first lines, where libmicrohttpd gives it its name. */
+static int add_thread_name(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(
+		filter, SCMP_ACT_ALLOW, CALL(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+}
+
 /* Libraries look for their settings once more: they are told that they may not. */
 static int add_closed_files(scmp_filter_ctx filter)
 {
@@ -113,6 +121,8 @@ static scmp_filter_ctx filter_make(enum sandbox_role role)
 		rc = add_all(filter, SCMP_ACT_ERRNO(EPERM), forbidden);
 	if (rc == 0 && closed && (rc = add_all(filter, SCMP_ACT_ALLOW, serves)) == 0)
 		rc = add_memory(filter);
+	if (rc == 0 && closed)
+		rc = add_thread_name(filter);
 	if (rc == 0 && role == SANDBOX_API && (rc = add_closed_files(filter)) == 0)
 		rc = add_all(filter, SCMP_ACT_ALLOW, api);
 	if (rc == 0 && (role == SANDBOX_LEDGER || role == SANDBOX_LEDGER_REMOTE))

@@ -15,7 +15,7 @@ static struct { /* what was sent before: it is sent again */
 
 /* One message under way. Its field number `bent` is written as it must not or just may be. */
 static struct buf out = BUF_INIT(HOSTILE_MAX);
-static unsigned field, bent;
+static unsigned field, bent, crowd;
 
 void hostile_begin(uint64_t seed, const uint8_t *key, size_t len)
 {
@@ -155,6 +155,8 @@ static void issue(void)
 {
 	unsigned many = hostile_random(25) == 0 ? MSG_ITEMS : 1 + (unsigned)hostile_random(3);
 
+	if (crowd > 0)
+		many = crowd;
 	text(id(), ID_SIZE - 1);
 	text(ONE_OF("edge", "edge", "edge", "edge", "edge", "auditor", "stranger"), 64);
 	digest();
@@ -293,6 +295,7 @@ size_t hostile_message(uint8_t *octets, uint8_t role, uint64_t serial, bool wild
 	size_t again = hostile_random(OLD);
 
 	bent = UINT32_MAX;
+	crowd = 0;
 	*what = "right";
 	if (!wild && hostile_random(10) == 0 && old[again].len > 0 &&
 		old[again].octets[3] == type) {
@@ -300,7 +303,12 @@ size_t hostile_message(uint8_t *octets, uint8_t role, uint64_t serial, bool wild
 		memcpy(octets, old[again].octets, old[again].len);
 		return old[again].len;
 	}
-	if (wild && hostile_random(4) == 0) { /* of another channel, an answer, of no known type */
+	if (wild && role == ROLE_HSM && hostile_random(6) == 0) { /* all of them are there */
+		*what = "crowded";
+		type = MSG_ISSUE;
+		crowd = MSG_ITEMS + 1 + (unsigned)hostile_random(300);
+	} else if (wild &&
+		   hostile_random(4) == 0) { /* of another channel, an answer, of no known type */
 		*what = "foreign";
 		do
 			type = (uint16_t)hostile_random(hostile_random(2) ? 24 : 65536);
