@@ -17,7 +17,7 @@ EXTRA_DIST += tests/lib.sh \
 	tests/e2e_start.sh
 
 # Packages, units, documents.
-E2E_TESTS += tests/e2e_quickstart.sh tests/e2e_units.sh tests/e2e_package.sh
+E2E_TESTS += tests/e2e_quickstart.sh tests/e2e_units.sh
 LONG_TESTS += tests/e2e_package.sh
 check_DATA = $(src_units) $(agent_units)
 EXTRA_DIST += tests/e2e_quickstart.sh tests/e2e_units.sh tests/e2e_package.sh

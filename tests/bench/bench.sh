@@ -9,6 +9,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../lib.sh"
 . "$here/parts.sh"
+. "$here/../postgres.sh"
 grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && {
 	echo "bench: this build has sanitizers: configure one without them" >&2
 	exit 1
@@ -21,13 +22,14 @@ samples=$WORK/samples
 : >"$samples"
 bench_token
 bodies_make
+wanted 10 && postgres_begin
 for run in $(seq "$runs"); do
 	note "run $run of $runs"
 	floors
 	wanted 1 2 3 4 6 11 && plain_rows
 	wanted 5 && slow_module_row
 	wanted 7 && growth_rows
-	wanted 10 && postgres_row
+	wanted 10 && [ -n "$PG_PID" ] && postgres_row
 done
 wanted 7 8 9 && age_rows
 /usr/bin/python3 "$here/rows.py" "$samples" ${BENCH_JSON:+--json "$BENCH_JSON"} || fail "rows.py"

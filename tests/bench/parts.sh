@@ -256,3 +256,30 @@ age_rows() {
 	EXTRA='' service_keys=2
 	ln -sfn hsm-0 "$WORK/hsm"
 }
+
+# Row 10: a PostgreSQL server of this run's own. Left out, and said so, where Debian's is missing.
+PG_PID=
+postgres_begin() {
+	if ! (pg_present) >/dev/null; then
+		note "no PostgreSQL here: row 10 is left out"
+		return
+	fi
+	pg_present
+	pg_make "$WORK/pg" && pg_start && pg_database || fail "no PostgreSQL server"
+	"$DCSIGN" ledger init --ledger "$(pg_url owner)" --writer node --reader auditor || fail "ledger init"
+	test_end() {
+		pg_stop QUIT
+	}
+}
+
+postgres_row() {
+	local sqlite=$LEDGER
+	fresh_service
+	rate16 sqlite_rate
+	service_stop
+	LEDGER=$(pg_url node)
+	fresh_service
+	rate16 postgres_rate
+	service_stop
+	LEDGER=$sqlite
+}
