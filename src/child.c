@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #define CONTROL_TIMEOUT_MS 5000
+#define ARENAS		   2
+#define LARGE		   (1 << 20) /* octets: above any message and what it is read into */
 
 /* In the new process: descriptors 0 to 3, and nothing else after exec. */
 static bool set_descriptors(int control)
@@ -193,6 +196,11 @@ enum err child_start(struct config **config, struct child_secrets *secrets, uint
 
 	*config = NULL;
 	secrets->count = 0;
+	/* Each of many threads would keep a heap of its own, and each large block would be mapped
+	 * and unmapped. */
+	mallopt(M_ARENA_MAX, ARENAS);
+	mallopt(M_MMAP_THRESHOLD, LARGE);
+	mallopt(M_TRIM_THRESHOLD, LARGE);
 	if ((e = sandbox_common()) != ERR_OK)
 		return e;
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 ||

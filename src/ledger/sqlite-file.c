@@ -29,7 +29,7 @@ static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE;"
 			       "PRAGMA synchronous = FULL;"
 			       "PRAGMA wal_autocheckpoint = 0;"
 			       "PRAGMA temp_store = MEMORY;"
-			       "PRAGMA cache_size = -16384;"
+			       "PRAGMA cache_size = -8192;"
 			       "PRAGMA trusted_schema = OFF;";
 
 static const char schema[] =
