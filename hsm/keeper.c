@@ -2,6 +2,7 @@
 
 #include "keeper.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -161,7 +162,10 @@ static void *keep(void *arg)
 	bool stopping = false;
 
 	while (!stopping) {
-		wait_until(k, monotonic_ms() + look(k));
+		int64_t next = look(k);
+
+		malloc_trim(0); /* what a burst of batches took */
+		wait_until(k, monotonic_ms() + next);
 		pthread_mutex_lock(&k->lock);
 		stopping = k->stopping;
 		pthread_mutex_unlock(&k->lock);
