@@ -18,7 +18,6 @@
 #include "parent.h"
 
 #define DRAIN_MS 5000
-#define WATCH_MS 30000
 
 static const char usage[] =
 	"usage: dcsignd [-n] [-c FILE]\n"
@@ -156,17 +155,17 @@ static void reload(struct parent *p)
 	int bundle;
 
 	p->hangup = false;
+	watch_begin(p); /* before the files are read: what changes after this is seen */
 	notify_reloading();
 	if (prepare_config(p, &c, &bundle) == 0) {
 		if (fits(p, c) && check_bundle(p, c, bundle) == 0) {
 			adopt(p, c, bundle);
-			watch_begin(p);
+			watch_taken(p);
 			return;
 		}
 		config_unref(c);
 		close(bundle);
 	}
-	watch_begin(p);
 	LOG(LOG_LEVEL_ERROR, "configuration refused: the one before stays in force",
 		LS("file", p->path));
 	notify_ready("serving; the newest configuration was refused");
@@ -243,7 +242,7 @@ static void tick(struct parent *p, struct timers *t)
 		t->alive = now + watchdog;
 	}
 	if (now >= t->watch) {
-		t->watch = now + WATCH_MS;
+		t->watch = now + p->watch_ms;
 		p->hangup = p->hangup || watch_changed(p);
 	}
 	if (p->hangup && p->started && !p->reloading && p->stopping == 0)
@@ -267,7 +266,7 @@ static int wait_ms(const struct parent *p, const struct timers *t)
 
 static int run(struct parent *p, int signals)
 {
-	struct timers t = {.watch = parent_now() + WATCH_MS, .alive = parent_now()};
+	struct timers t = {.watch = parent_now() + p->watch_ms, .alive = parent_now()};
 	struct pollfd *polled = NULL, *more;
 
 	for (;;) {
@@ -316,7 +315,7 @@ static int prepare(struct parent *p, bool check)
 	if (!p->separate)
 		LOG(LOG_LEVEL_WARNING, "single_user: all processes share one user",
 			LN("uid", geteuid()));
-	watch_begin(p);
+	watch_taken(p);
 	return births_plan(p) ? 0 : EXIT_TEMPORARY;
 }
 

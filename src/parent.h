@@ -42,6 +42,8 @@ struct birth {
 	bool no_ledger; /* the one before still writes its last records */
 };
 
+#define WATCH_MS 30000
+
 /* A revocation list on the disk, as it was when it was read. */
 struct watched {
 	char *path;
@@ -65,6 +67,7 @@ struct parent {
 	size_t birth_count;
 	struct watched *watched;
 	size_t watched_count;
+	int64_t watch_ms; /* from one look at them to the next */
 	uint64_t serial;
 	bool started;	/* every child has taken its first configuration */
 	bool announced; /* the service manager knows that we are ready */
@@ -135,8 +138,10 @@ void heir_serves(struct parent *p, struct birth *heir, bool able);
 bool heir_buried(struct parent *p, struct birth *b);
 
 /* watch.c */
-/* Remembers the revocation lists of p->config. */
+/* Remembers the revocation lists of p->config as they are now; watch_taken: but one that differs
+ * from what p->config has of it counts as changed. */
 void watch_begin(struct parent *p);
+void watch_taken(struct parent *p);
 bool watch_changed(const struct parent *p);
 void watch_end(struct parent *p);
 

@@ -72,9 +72,12 @@ int prepare_environment(struct parent *p)
 	for (size_t i = 0; i < count; i++)
 		if (passes(environ[i]) && (p->environment[n++] = strdup(environ[i])) == NULL)
 			return EXIT_TEMPORARY;
+	p->watch_ms = WATCH_MS;
 	p->credentials = kept("CREDENTIALS_DIRECTORY");
 #ifdef DCSIGN_TEST_HOOKS
 	p->programs = kept("DCSIGN_LIBEXECDIR");
+	if (getenv("DCSIGN_WATCH_MS") != NULL)
+		p->watch_ms = atoll(getenv("DCSIGN_WATCH_MS"));
 #endif
 	return clearenv() == 0 ? 0 : EXIT_BROKEN;
 }

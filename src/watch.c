@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,34 @@ static void look(struct watched *w)
 		w->size = st.st_size;
 		w->inode = st.st_ino;
 	}
+}
+
+static bool same_octets(const struct config_file *file)
+{
+	FILE *f = fopen(file->path, "rb");
+	uint8_t octets[4096];
+	size_t at = 0, n = 0;
+	bool same = f != NULL;
+
+	while (same && (n = fread(octets, 1, sizeof octets, f)) > 0) {
+		same = n <= file->len - at && memcmp(octets, file->octets + at, n) == 0;
+		at += n;
+	}
+	if (f != NULL)
+		fclose(f);
+	return same && at == file->len;
+}
+
+void watch_taken(struct parent *p)
+{
+	size_t n = 0;
+
+	watch_begin(p);
+	for (size_t i = 0; i < p->config->listen_count; i++)
+		for (size_t k = 0; k < p->config->listen[i].client_crl_count; k++, n++)
+			if (n < p->watched_count &&
+				!same_octets(&p->config->listen[i].client_crl[k]))
+				p->watched[n].inode = 0; /* changed while it was being taken */
 }
 
 void watch_end(struct parent *p)

@@ -1,6 +1,7 @@
 # End-to-end tests: the programs of the build tree, over mTLS, against a SoftHSM token of their own.
 E2E_TESTS += \
 	tests/e2e_config.sh \
+	tests/e2e_crl.sh \
 	tests/e2e_issue.sh \
 	tests/e2e_kill.sh \
 	tests/e2e_readme.sh \
@@ -9,6 +10,7 @@ E2E_TESTS += \
 	tests/e2e_start.sh
 EXTRA_DIST += tests/lib.sh \
 	tests/e2e_config.sh \
+	tests/e2e_crl.sh \
 	tests/e2e_issue.sh \
 	tests/e2e_kill.sh \
 	tests/e2e_readme.sh \
