@@ -4,9 +4,10 @@ import json
 import os
 import re
 import time
+from functools import partial
 
-from api_fixture import CSR_PEM, SOURCE, Case, ask, main
-from openapi import DOCUMENT, answer_faults, resolve
+from api_fixture import CSR_PEM, SOURCE, Case, ask, main, side_by_side
+from openapi import DOCUMENT, answer_faults, faults, resolve
 
 ID = "00112233445566778899aabbccddeeff"
 QUERIES = {"/v1/ledger/checkpoint": "?chain=test/main", "/v1/ledger/proof": "?id=" + ID,
@@ -74,23 +75,52 @@ class Openapi(Case):
 
     def test_1_every_operation(self):
         """What any operation can answer, provoked at each."""
-        for path, method in OPERATIONS:
+        def every_answer(path, method):
             good = {("/v1/keys/{key}/credentials", "POST"): 201}.get((path, method), 200)
             self.ask(path, method, good)
             self.ask(path, method, 400, Transfer_Encoding="identity", body={} if method == "POST" else None)
             self.ask(path, method, 403, client="stranger")
             self.ask(path, method, 404, target=target_of(path, missing=True))
+            self.ask(path, method, 414, target=target_of(path) + "a" * 9000)
             self.ask(path, method, 417, Expect="200-ok")
+            self.other_version(path, method)
             self.ask(path, method, 431, **{"X_%d" % i: "x" for i in range(70)})
             if method == "POST":
                 self.ask(path, method, 413, body=" ", Content_Length="200000")
                 self.ask(path, method, 415, Content_Type="text/plain")
+
+        side_by_side(*(partial(every_answer, path, method) for path, method in OPERATIONS), workers=4)
         for path, method in OPERATIONS:  # its one request an hour is soon spent
             if "429" in DOCUMENT["paths"][path][method.lower()]["responses"]:
                 connection = self.service.connect("throttled")
                 ask(connection, "GET", "/v1/ledger/heads")
                 connection.close()
                 self.ask(path, method, 429, client="throttled")
+
+    def other_version(self, path, method):
+        connection = self.service.connect(right_client(path))
+        connection._http_vsn_str = "HTTP/1.2"
+        self.check(path, method, ask(connection, method, target_of(path), body_of(path) if method == "POST" else None), 505)
+        connection.close()
+
+    def test_1_other_methods(self):
+        """No operation of the document: 405, with those that are."""
+        for path, item in DOCUMENT["paths"].items():
+            methods = [m.upper() for m in item if m != "parameters"]
+            for method in {"GET", "POST", "PUT", "DELETE"} - set(methods):
+                connection = self.service.connect(right_client(path))
+                response, body = answer = ask(connection, method, target_of(path))
+                connection.close()
+                self.problem(answer, 405, "method_not_allowed")
+                self.assertEqual(response.getheader("Allow").split(", "), methods)
+                self.assertEqual(faults({"$ref": "#/components/schemas/Problem"}, body), [])
+
+    def test_codes(self):
+        """The document names every code of the service, and no other."""
+        with open(os.path.join(SOURCE, "src", "err.h"), encoding="utf-8") as f:
+            codes = re.findall(r'X\([A-Z_0-9]+, "(\w+)", \d+,', f.read())
+        self.assertEqual(codes[0], "ok")
+        self.assertEqual(DOCUMENT["components"]["schemas"]["Code"]["enum"], codes[1:])
 
     def test_2_credentials(self):
         credential = {"csr": CSR_PEM, "lifetime": 3600}
