@@ -281,11 +281,14 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("powercut");
-	TCase *c = tcase_create("powercut");
+	TCase *c = tcase_create("powercut"), *images = tcase_create("images");
 
+	tcase_add_checked_fixture(images, lives_set_up, lives_tear_down);
+	tcase_set_timeout(images, 1200);
+	tcase_add_test(images, every_image_holds_what_was_acknowledged);
+	suite_add_tcase(s, images);
 	tcase_add_checked_fixture(c, lives_set_up, lives_tear_down);
 	tcase_set_timeout(c, 1200);
-	tcase_add_test(c, every_image_holds_what_was_acknowledged);
 	tcase_add_test(c, the_fold_of_the_journal_loses_nothing);
 	tcase_add_test(c, a_program_that_syncs_too_little_is_found);
 	tcase_add_test(c, the_daemon_starts_on_every_image);
