@@ -543,8 +543,8 @@ START_TEST(dies_before_it_answers)
 {
 	put("exit-ledger", "9", 0600);
 	ck_assert_int_eq(ended(start(NULL, "err"), 20000), 70);
-	/* before it could be sent, or before it was answered */
-	ck_assert_int_eq(
+	/* before it could be sent, or before it was answered; it may be seen in both places */
+	ck_assert_int_ge(
 		times("err", "dcsignd-ledger ended before it took its configuration (exit 9") +
 			times("err", "dcsignd-ledger does not take its configuration: "),
 		1);
