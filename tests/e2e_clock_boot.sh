@@ -14,7 +14,7 @@ clocks() {
 }
 echo 11111111-1111-4111-8111-111111111111 >"$WORK/boot"
 clocks 0 0 1
-CONF_ENVIRONMENT=", \"LD_PRELOAD=$preload\", \"WALLCLOCK=$WORK/clocks\", \"DCSIGN_BOOT_ID_FILE=$WORK/boot\", \"DCSIGN_CLOCK_STEADY_MS=2000\",
+CONF_ENVIRONMENT=", \"LD_PRELOAD=$preload\", \"WALLCLOCK=$WORK/clocks\", \"DCSIGN_BOOT_ID_FILE=$WORK/boot\", \"DCSIGN_CLOCK_STEADY_MS=700\",
 	\"ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0\""
 eval "$(declare -f config_write | sed '1s/config_write/config_write_plain/')"
 config_write() {
@@ -53,7 +53,7 @@ start_refused() {
 		sleep 0.1
 	done
 	refused "$1"
-	sleep 3 # longer than it must be steady
+	sleep 1.5 # longer than it must be steady
 	refused "$1, steady"
 	[ "$(keys_ready)" = 0 ] || fail "$1: keys are called ready"
 	curl -s "$MONITOR/readyz" | grep -qi 'clock' || fail "$1: /readyz does not say why: $(curl -s "$MONITOR/readyz")"
