@@ -2,7 +2,10 @@
 
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#define EXIT_NO_MEMORY 75 /* for now: EX_TEMPFAIL of sysexits.h */
 
 size_t digest_size(enum digest d)
 {
@@ -31,13 +34,20 @@ static const EVP_MD *implementation(enum digest d)
 	abort();
 }
 
+/* Nothing else lets a digest fail, and no caller could go on: the process is born again. */
+static _Noreturn void without_memory(void)
+{
+	fputs("a digest can't be computed: out of memory\n", stderr);
+	_Exit(EXIT_NO_MEMORY);
+}
+
 size_t digest_compute(enum digest d, const void *octets, size_t len, uint8_t out[DIGEST_MAX])
 {
 	unsigned written = 0;
 
 	if (EVP_Digest(octets, len, out, &written, implementation(d), NULL) != 1 ||
 		written != digest_size(d))
-		abort();
+		without_memory();
 	return written;
 }
 
@@ -63,11 +73,11 @@ void sha256_parts(const struct digest_part *parts, size_t n, uint8_t out[SHA256_
 
 	pthread_once(&once, fetch);
 	if (ctx == NULL || EVP_DigestInit_ex(ctx, fetched, NULL) != 1)
-		abort();
+		without_memory();
 	for (size_t i = 0; i < n; i++)
 		if (EVP_DigestUpdate(ctx, parts[i].octets, parts[i].len) != 1)
-			abort();
+			without_memory();
 	if (EVP_DigestFinal_ex(ctx, out, NULL) != 1)
-		abort();
+		without_memory();
 	EVP_MD_CTX_free(ctx);
 }
