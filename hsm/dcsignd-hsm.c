@@ -80,8 +80,8 @@ static enum err log_in(struct token *t, int fd, const char *folder, struct refus
 	return why->err;
 }
 
-/* ERR_OK: logged in, or never to be (start->token_why). Else the token is absent for now. */
-static enum err token_start(struct service_start *start, int pin)
+/* Logged in; or start->token_why says why not, start->absent whether that may pass by itself. */
+static void token_start(struct service_start *start, int pin)
 {
 	const struct config_token *c = config_token(start->config, start->token_name);
 	const struct token_spec spec = {.module = c->module,
@@ -101,14 +101,14 @@ static enum err token_start(struct service_start *start, int pin)
 	}
 	watchdog_end();
 	if (e == ERR_OK)
-		return ERR_OK;
+		return;
 	LOG(LOG_LEVEL_ERROR, "no token", LS("token", start->token_name), LS("reason", err_name(e)),
 		LS("detail", why->detail));
 	token_close(start->token);
 	start->token = NULL;
 	if (e == ERR_SYSTEM || e == ERR_CRYPTO)
 		why->err = ERR_PIN; /* the breaker can't be written: no login, but no loop either */
-	return e == ERR_PIN || e == ERR_SYSTEM || e == ERR_CRYPTO ? ERR_OK : e;
+	start->absent = why->err != ERR_PIN;
 }
 
 static int serve(struct config *config, struct child_secrets *secrets, uint64_t serial,
@@ -136,10 +136,7 @@ static int serve(struct config *config, struct child_secrets *secrets, uint64_t 
 		return EXIT_ABSENT;
 	}
 	keyring_read_ahead(start.keys);
-	if (token_start(&start, child_secret(secrets, "pin", 0)) != ERR_OK) {
-		keyring_unref(start.keys);
-		return EXIT_ABSENT;
-	}
+	token_start(&start, child_secret(secrets, "pin", 0));
 	child_secrets_close(secrets);
 	code = service_run(&start);
 	token_close(start.token);

@@ -56,7 +56,8 @@ static enum err ledger_open(struct keeper *k)
 
 	if (e == ERR_OK) {
 		clock_floor(hello.last_time);
-		keyring_forget(k->keys);
+		if (k->token != NULL)
+			keyring_forget(k->keys);
 		e = encode_start(&start, k, c);
 	}
 	if (e == ERR_OK)
@@ -126,16 +127,16 @@ static int64_t look(struct keeper *k)
 	enum err e = ERR_OK;
 
 	take_pending(k);
-	if (k->token == NULL)
-		return LOOK_MS;
-	if (k->looked && token_probe(k->token, &why) != ERR_OK) {
+	if (k->token != NULL && k->looked && token_probe(k->token, &why) != ERR_OK) {
 		LOG(LOG_LEVEL_ERROR, "the token is lost", LS("detail", why.detail));
 		return LOOK_MS;
 	}
 	k->looked = true; /* the first time it was opened just now */
 	if (append_generation(k->ledger) == 0)
 		e = ledger_open(k);
-	if (e == ERR_OK)
+	if (e == ERR_OK && k->token == NULL)
+		e = keyring_tell(k->keys, k->ledger);
+	else if (e == ERR_OK)
 		e = keyring_prove(k->keys, k->token, k->ledger, k->provers,
 			config_token(keyring_config(k->keys), k->token_name)->sign_timeout_ms);
 	if (e == ERR_OK)

@@ -23,7 +23,8 @@ struct keeper {
 	int64_t again;	  /* ms until what failed is tried again */
 };
 
-/* keys: one reference, taken over. ERR_SYSTEM. */
+/* token NULL: log and ledger hear once why each key is refused (keyring_refuse_all). keys: one
+ * reference, taken over. ERR_SYSTEM. */
 enum err keeper_start(struct keeper *k, const char *token_name, struct token *token,
 	struct append *ledger, struct keyring *keys);
 /* A reference to the keys in force; the caller lets it go by keyring_unref. */

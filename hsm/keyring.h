@@ -58,6 +58,9 @@ enum err keyring_prove(struct keyring *k, struct token *token, struct append *le
 unsigned keyring_hung(void);
 /* No key can be used: a token that is not logged in. */
 void keyring_refuse_all(struct keyring *k, const struct refusal *why);
+/* Log and ledger hear of each key that is refused, once for the same reason. Waits for the ledger.
+ */
+enum err keyring_tell(struct keyring *k, struct append *ledger);
 /* Every proof has to be made again (a fresh ledger channel). */
 void keyring_forget(struct keyring *k);
 /* Proofs of `old` hold for `k` where key URI, exceptions and certificate are the same. */

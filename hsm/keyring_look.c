@@ -1,9 +1,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "keyring_pass.h"
 #include "log.h"
 
+#define TOLD_AT_ONCE  32 /* keys in one message to the ledger */
 #define CHAIN_SECONDS 60 /* between two looks at a certificate's chain */
 
 void key_log_refused(const struct ring_key *k, const struct refusal *why)
@@ -74,23 +76,46 @@ struct ring_certificate *next_to_prove(
 	return NULL;
 }
 
-static enum err append_one(struct append *ledger, const struct record *r)
+static enum err record_refused(
+	struct buf *out, const struct keyring *ring, const struct ring_key *k, int64_t now)
 {
-	struct buf octets = BUF_INIT(RECORD_MAX);
+	const struct refusal *why = k->state;
+	struct record r;
+
+	record_init(&r, RECORD_KEY_REFUSED);
+	r.time = now;
+	r.key = octets_text(k->config->name);
+	r.reason = octets_text(err_name(why->err));
+	r.field = octets_text(why->field);
+	r.detail = octets_text(why->detail);
+	r.weak = octets_text(k->weak);
+	r.generation = octets_of(ring->config->generation, SHA256_SIZE);
+	return record_encode(out, &r);
+}
+
+/* The records of so many keys; log and ledger know of them then. */
+static enum err append_refused(
+	struct append *ledger, struct ring_key **keys, const struct buf *records, size_t count)
+{
+	struct append_item items[TOLD_AT_ONCE] = {{.max_live_key = 0}};
 	struct append_answers *answers = calloc(1, sizeof *answers);
-	enum err e = answers == NULL ? ERR_NOMEM : record_encode(&octets, r);
+	enum err e = ERR_NOMEM;
 
-	if (e == ERR_OK) {
-		struct append_item item = {.record = octets_of(octets.octets, octets.len)};
-
-		e = append_records(ledger, &item, 1, answers, NULL);
+	if (answers == NULL)
+		return e;
+	for (size_t i = 0; i < count; i++) {
+		key_log_refused(keys[i], keys[i]->state);
+		items[i] = (struct append_item){
+			.record = octets_of(records[i].octets, records[i].len)};
 	}
-	if (e == ERR_OK)
-		e = answers->item[0].refusal.err;
-	if (answers != NULL)
-		append_answers_free(answers);
+	e = append_records(ledger, items, count, answers, NULL);
+	for (size_t i = 0; e == ERR_OK && i < count; i++) {
+		e = answers->item[i].refusal.err;
+		if (e == ERR_OK)
+			keys[i]->told = keys[i]->state->err;
+	}
+	append_answers_free(answers);
 	free(answers);
-	buf_free(&octets);
 	return e;
 }
 
@@ -98,7 +123,7 @@ enum err key_tell(struct keyring *ring, struct ring_key *k, struct append *ledge
 {
 	const struct refusal *why = k->state;
 	enum err e = why == NULL ? ERR_OK : why->err;
-	struct record r;
+	struct buf octets = BUF_INIT(RECORD_MAX);
 
 	if (k->told == e)
 		return ERR_OK;
@@ -108,18 +133,37 @@ enum err key_tell(struct keyring *ring, struct ring_key *k, struct append *ledge
 		k->told = ERR_OK;
 		return ERR_OK;
 	}
-	key_log_refused(k, why);
-	record_init(&r, RECORD_KEY_REFUSED);
-	r.time = now;
-	r.key = octets_text(k->config->name);
-	r.reason = octets_text(err_name(why->err));
-	r.field = octets_text(why->field);
-	r.detail = octets_text(why->detail);
-	r.weak = octets_text(k->weak);
-	r.generation = octets_of(ring->config->generation, SHA256_SIZE);
-	e = append_one(ledger, &r);
+	e = record_refused(&octets, ring, k, now);
 	if (e == ERR_OK)
-		k->told = why->err;
+		e = append_refused(ledger, &k, &octets, 1);
+	buf_free(&octets);
+	return e;
+}
+
+/* Many at a time. */
+enum err keyring_tell(struct keyring *ring, struct append *ledger)
+{
+	struct ring_key *keys[TOLD_AT_ONCE];
+	struct buf octets[TOLD_AT_ONCE];
+	int64_t now = clock_estimate();
+	size_t n = 0;
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; e == ERR_OK && i < ring->count; i++) {
+		struct ring_key *k = &ring->key[i];
+
+		if (k->state != NULL && k->told != k->state->err) {
+			keys[n] = k;
+			octets[n] = (struct buf)BUF_INIT(RECORD_MAX);
+			e = record_refused(&octets[n++], ring, k, now);
+		}
+		if (n < TOLD_AT_ONCE && (n == 0 || i + 1 < ring->count) && e == ERR_OK)
+			continue;
+		if (e == ERR_OK)
+			e = append_refused(ledger, keys, octets, n);
+		while (n > 0)
+			buf_free(&octets[--n]);
+	}
 	return e;
 }
 

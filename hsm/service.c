@@ -15,16 +15,18 @@
 #include "sandbox.h"
 #include "watchdog.h"
 
-#define TICK_MS	      20 /* granularity of deadlines */
-#define IDLE_MS	      200
-#define END_MS	      2000 /* for the module's own end */
-#define DRAIN_MS      4000
-#define LEAVE_MS      200 /* for those whose calls do come back, when others' don't */
-#define AGAIN_MS      30000
-#define LAST_MESSAGES 65536
-#define HEIR_MS	      10000 /* for a successor, when this process must not go on for long */
-#define SELF_MS	      1000  /* between two looks at what this process has taken */
-#define BREAKER_MS    2000  /* between two looks whether the PIN breaker was cleared */
+#define TICK_MS	       20 /* granularity of deadlines */
+#define IDLE_MS	       200
+#define END_MS	       2000 /* for the module's own end */
+#define DRAIN_MS       4000
+#define LEAVE_MS       200   /* for those whose calls do come back, when others' don't */
+#define AGAIN_MS       30000 /* between two looks at a token that can't be logged in to ... */
+#define ABSENT_MS      100   /* ... or is not there, doubled each time ... */
+#define ABSENT_MOST_MS 400
+#define LAST_MESSAGES  65536
+#define HEIR_MS	       10000 /* for a successor, when this process must not go on for long */
+#define SELF_MS	       1000  /* between two looks at what this process has taken */
+#define BREAKER_MS     2000  /* between two looks whether the PIN breaker was cleared */
 
 void service_end(struct service *s, int code, const char *reason)
 {
@@ -49,7 +51,14 @@ void service_want_heir(struct service *s, const char *reason, int64_t ms)
 
 enum err service_say_ready(const struct service *s)
 {
-	return s->start->token == NULL ? child_ready_without() : child_ready();
+	const struct refusal *why = &s->start->token_why;
+	uint8_t digest[SHA256_SIZE];
+
+	if (s->start->token != NULL)
+		return child_ready();
+	sha256(why->detail, strlen(why->detail), digest);
+	return child_ready_without((s->start->absent ? CHILD_ABSENT : 0) |
+				   (uint32_t)why->err << 16 | (uint32_t)digest[0] << 8 | digest[1]);
 }
 
 /* A request whose keys are still to be proved waits for them, and for nothing else. */
@@ -80,19 +89,30 @@ static void context_release(void *arg, struct issuer *context)
 	keyring_unref(context->keys);
 }
 
-/* Without a login: a cleared breaker, or after a while a token that may be in another state, asks
- * for a new process. */
+/* Without a token: this process tells why, and one after the other its successors look at it. */
+static void look_at_token(struct service *s)
+{
+	int64_t now = monotonic_ms();
+
+	if (s->exit_code >= 0 || s->breaker || now < s->look_again)
+		return;
+	if (s->start->absent && s->look_pause < ABSENT_MOST_MS)
+		s->look_pause *= 2;
+	s->look_again = now + s->look_pause;
+	if (child_wants_heir() != ERR_OK)
+		service_end(s, EXIT_ABSENT, "looking at the token again");
+}
+
+/* A cleared breaker asks for a new process. */
 static void look_at_breaker(struct service *s)
 {
 	int64_t now = monotonic_ms();
 
-	if (now < s->breaker_look)
+	if (!s->breaker || now < s->breaker_look)
 		return;
 	s->breaker_look = now + BREAKER_MS;
-	if (s->breaker && !breaker_present(s->start->breaker_folder, s->start->serial))
+	if (!breaker_present(s->start->breaker_folder, s->start->serial))
 		service_end(s, EXIT_ABSENT, "the PIN breaker was cleared");
-	else if (!s->breaker && now >= s->look_again)
-		service_end(s, EXIT_ABSENT, "looking at the token again");
 }
 
 /* A module that leaks gets a new process before the old one fails. */
@@ -169,6 +189,9 @@ static void look_around(struct service *s)
 
 	if (token == NULL) {
 		look_at_breaker(s);
+		if (!s->retiring)
+			look_at_token(s);
+		look_at_retirement(s);
 		return;
 	}
 	look_at_self(s);
@@ -210,7 +233,9 @@ static bool serve(struct service *s)
 		close_door(s);
 		return false;
 	}
-	if (poll(p, 4, under_way > 0 || s->exit_code >= 0 ? TICK_MS : IDLE_MS) <= 0)
+	if (poll(p, 4,
+		    under_way > 0 || s->exit_code >= 0 || s->start->absent ? TICK_MS : IDLE_MS) <=
+		0)
 		return true;
 	if (p[2].revents != 0)
 		read_ledger(s);
@@ -264,8 +289,10 @@ static enum err service_start(struct service *s)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	s->exit_code = -1;
-	s->look_again = monotonic_ms() + AGAIN_MS;
-	s->breaker = start->token == NULL && breaker_present(start->breaker_folder, start->serial);
+	s->look_pause = start->absent ? ABSENT_MS : AGAIN_MS;
+	s->look_again = monotonic_ms() + s->look_pause;
+	s->breaker = start->token == NULL && !start->absent &&
+		     breaker_present(start->breaker_folder, start->serial);
 	s->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	s->ledger = append_new();
 	if (s->signals < 0 || s->ledger == NULL)

@@ -17,7 +17,8 @@ struct service_start {
 	struct config *config; /* borrowed */
 	struct keyring *keys;  /* one reference, taken over */
 	const char *token_name;
-	struct token *token;	    /* logged in; NULL: no login may be tried, see token_why */
+	struct token *token;	    /* logged in; NULL: see token_why */
+	bool absent;		    /* no token now; else, without one, no login may be tried */
 	struct refusal token_why;   /* why there is no token */
 	char serial[17];	    /* of the token */
 	const char *breaker_folder; /* where the PIN breaker of this token is */

@@ -35,7 +35,7 @@ static void take_issue(struct service *s, uint64_t serial, struct reader *body, 
 		why.err = queue_put(&s->queue, c->limits.queue, s->api, serial, &s->ask, s->inbox,
 			len, monotonic_ms() + ms);
 	if (why.err != ERR_OK) {
-		why.retry_after = s->start->token == NULL ? 60 : 1;
+		why.retry_after = s->start->token == NULL && !s->start->absent ? 60 : 1;
 		issue_refuse_all(&s->ask, &why, &answer);
 		queue_answer(s->api, serial, &answer);
 	}

@@ -79,7 +79,7 @@ bool births_plan(struct parent *p)
 	return true;
 }
 
-static bool wanted(const struct parent *p, const struct birth *b)
+bool births_wanted(const struct parent *p, const struct birth *b)
 {
 	return b->role != ROLE_HSM || (!b->spare && config_token(p->config, b->token) != NULL);
 }
@@ -181,7 +181,7 @@ void births_due(struct parent *p)
 	for (size_t i = 0; i < p->birth_count && p->exit_code < 0 && p->stopping == 0; i++) {
 		struct birth *b = &p->birth[i];
 
-		if (b->pid == 0 && b->next_birth <= now && wanted(p, b))
+		if (b->pid == 0 && b->next_birth <= now && births_wanted(p, b))
 			bear(p, b);
 		else if (b->pid > 0)
 			look_after(b, now);
@@ -198,7 +198,7 @@ int64_t births_wait(const struct parent *p)
 		const struct birth *b = &p->birth[i];
 		int64_t due = INT64_MAX;
 
-		if (b->pid == 0 && wanted(p, b))
+		if (b->pid == 0 && births_wanted(p, b))
 			due = b->next_birth;
 		else if (b->serial != 0)
 			due = b->asked_at + ANSWER_MS;
@@ -251,105 +251,6 @@ void births_introduce(struct parent *p, struct birth *b)
 		if (other->role != b->role && other->phase >= TAKEN && !other->spare && !b->spare)
 			births_introduce_two(b, other);
 	}
-}
-
-/* What children say. */
-static bool all_in(const struct parent *p, enum phase phase)
-{
-	for (size_t i = 0; i < p->birth_count; i++)
-		if (wanted(p, &p->birth[i]) && p->birth[i].phase < phase)
-			return false;
-	return true;
-}
-
-static void taken(struct parent *p, struct birth *b)
-{
-	b->stale = false;
-	if (b->phase == ASKED) {
-		b->phase = TAKEN;
-		births_introduce(p, b);
-	}
-	p->started = p->started || all_in(p, TAKEN);
-}
-
-static void serves(struct parent *p, struct birth *b, bool able)
-{
-	b->unanswered = 0;
-	if (b->phase == SERVING)
-		return;
-	b->phase = SERVING;
-	b->served_at = b->asked_last = parent_now();
-	births_log(LOG_LEVEL_INFO, b, "serves");
-	if (b->spare) {
-		heir_serves(p, b, able);
-		return;
-	}
-	if (p->announced || !all_in(p, SERVING))
-		return;
-	p->announced = true;
-	LOG(LOG_LEVEL_INFO, "ready");
-	notify_ready("serving");
-}
-
-static void refused(struct parent *p, struct birth *b, const char *text)
-{
-	LOG(LOG_LEVEL_ERROR, "configuration refused", LS("child", program_name(b->role)),
-		LS("token", b->token), LS("reason", text));
-	if (!p->started) {
-		parent_say("%s: %s: %s", p->path, program_name(b->role), text);
-		p->exit_code = EXIT_CONFIGURATION;
-		return;
-	}
-	births_slay(b); /* it must not go on with an older one */
-}
-
-static bool understand(struct parent *p, struct birth *b, const uint8_t *octets, size_t len)
-{
-	struct msg_config_answer answer;
-	struct msg_hello hello;
-	struct msg_head head;
-	struct reader body;
-
-	if (msg_open(&head, &body, octets, len) != ERR_OK)
-		return false;
-	if (head.type == MSG_STATE && reader_done(&body) && b->phase >= TAKEN) {
-		serves(p, b, head.serial == 0);
-		return true;
-	}
-	if (head.type == MSG_HELLO && b->role == ROLE_HSM && b->phase == SERVING) {
-		b->heir_wanted = true;
-		return msg_hello_read(&hello, &body) == ERR_OK && hello.role == ROLE_HSM;
-	}
-	if (head.type != MSG_ANSWER(MSG_CONFIG) || b->serial == 0 || head.serial != b->serial ||
-		msg_config_answer_read(&answer, &body) != ERR_OK)
-		return false;
-	b->serial = 0;
-	if (answer.err == ERR_OK)
-		taken(p, b);
-	else
-		refused(p, b, answer.text);
-	return true;
-}
-
-bool births_hear(struct parent *p, struct birth *b)
-{
-	static uint8_t octets[MSG_MAX];
-	size_t len;
-	enum err e = b->control < 0 ? ERR_TIMEOUT
-				    : channel_receive(b->control, octets, sizeof octets, &len, NULL,
-					      NULL, 0);
-
-	if (e == ERR_TIMEOUT)
-		return false;
-	if (e == ERR_OK && understand(p, b, octets, len))
-		return true;
-	if (e != ERR_CLOSED)
-		LOG(LOG_LEVEL_ERROR, "a message that is none: killed",
-			LS("child", program_name(b->role)), LS("token", b->token));
-	births_slay(b); /* without a control channel it is no child of ours any more */
-	close(b->control);
-	b->control = -1;
-	return false;
 }
 
 /* Deaths. */

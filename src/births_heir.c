@@ -20,9 +20,11 @@ static void swap(struct birth *a, struct birth *b)
 /* Two at the same time can't be had: the token has no room, or the new one does not start. */
 static void drain_first(struct birth *first)
 {
+	first->heir_wanted = false;
+	if (first->unable != 0) /* it will ask again */
+		return;
 	births_log(LOG_LEVEL_WARNING, first,
 		"no second process beside this one: it is drained before the next is born");
-	first->heir_wanted = false;
 	first->kill_at = parent_now() + RETIRE_MS;
 	kill(first->pid, SIGTERM);
 }
@@ -57,14 +59,18 @@ static void tell_of_heir(struct birth *old)
 	buf_free(&out);
 }
 
-void heir_serves(struct parent *p, struct birth *heir, bool able)
+void heir_serves(struct parent *p, struct birth *heir)
 {
 	struct birth *first = heir_other(p, heir);
 
 	if (first == NULL) /* its token is no longer configured */
 		return;
-	if (!able) { /* without a login it is no help */
-		births_log(LOG_LEVEL_ERROR, first, "its successor has no token: this one goes on");
+	if (heir->unable != 0 && (first->unable == 0 || first->unable == heir->unable)) {
+		if (first->unable == 0 && (heir->unable & CHILD_ABSENT) != 0)
+			drain_first(first);
+		else
+			births_log(LOG_LEVEL_INFO, first,
+				"its successor has no token: this one goes on");
 		first->heir_wanted = false;
 		births_slay(heir);
 		return;
@@ -95,7 +101,7 @@ bool heir_buried(struct parent *p, struct birth *b)
 	if (b->role != ROLE_HSM)
 		return false;
 	if (b->spare && b->retiring) {
-		b->retiring = false;
+		b->retiring = b->heir_wanted = false;
 		if (other != NULL && other->pid > 0)
 			ledger_follows(p, other);
 	} else if (b->spare) {

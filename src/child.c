@@ -251,9 +251,9 @@ enum err child_ready(void)
 	return say_state(0);
 }
 
-enum err child_ready_without(void)
+enum err child_ready_without(uint32_t reason)
 {
-	return say_state(1);
+	return say_state(reason);
 }
 
 enum err child_wants_heir(void)

@@ -39,7 +39,8 @@ struct birth {
 	bool spare;    /* the second of its token: the heir, or the one that is being followed */
 	bool retiring; /* a spare that has been followed and drains */
 	bool heir_wanted;
-	bool no_ledger; /* the one before still writes its last records */
+	uint64_t unable; /* it serves without a token, for the reason of this number; 0: has it */
+	bool no_ledger;	 /* the one before still writes its last records */
 };
 
 #define WATCH_MS 30000
@@ -104,7 +105,7 @@ enum err send_config(struct parent *p, struct birth *b, const struct config *con
 /* Does every program take this bundle? 0 or an exit code. */
 int check_bundle(struct parent *p, const struct config *config, int bundle);
 
-/* births.c */
+/* births.c, births_hear.c */
 /* The table for p->config; those that are there stay. False: no memory. */
 bool births_plan(struct parent *p);
 void births_due(struct parent *p);	     /* bears those whose time has come */
@@ -119,6 +120,8 @@ size_t births_alive(const struct parent *p, enum msg_role role);
 
 /* What births*.c share. Both processes of a token stand in the table. */
 void births_slay(const struct birth *b);
+/* Not the heirs, and not those of tokens that are no longer configured. */
+bool births_wanted(const struct parent *p, const struct birth *b);
 void births_log(int level, const struct birth *b, const char *event);
 /* To all of its neighbours. */
 void births_introduce(struct parent *p, struct birth *b);
@@ -128,12 +131,14 @@ void births_introduce_two(struct birth *a, struct birth *b);
 /*
  * births_heir.c: an hsm process asks for a successor. Its heir is born beside it and has the token
  * open when it says that it serves; then the api's channel leads there, the first one answers what
- * it has and ends, and the ledger's channel follows.
+ * it has and ends, and the ledger's channel follows. One that has no token tells why, and asks
+ * again and again: each heir is a look at the token.
  */
 struct birth *heir_other(struct parent *p, const struct birth *b); /* NULL: none */
 void heir_due(struct parent *p, struct birth *first);
-/* The heir says that it serves; able: it has the token. */
-void heir_serves(struct parent *p, struct birth *heir, bool able);
+/* The heir says that it serves. Without a token it is of use only to one that has none for another
+ * reason (heir->unable). */
+void heir_serves(struct parent *p, struct birth *heir);
 /* One of the two ended (pid is 0 already). True: nothing is to be born in its place. */
 bool heir_buried(struct parent *p, struct birth *b);
 

@@ -756,10 +756,40 @@ START_TEST(ends_as_told)
 	fake_ledger_stop(&p.ledger);
 	fixture_run(
 		"mv %s/tokens %s/away; mkdir %s/tokens", token.folder, token.folder, token.folder);
-	spawn(&p, "main"); /* no token there */
-	ck_assert_int_eq(send_config(p.control, &bundle, pin), ERR_OK);
-	ck_assert_int_eq(wait_exit(&p), 75);
 	buf_free(&junk);
+	finish();
+}
+END_TEST
+
+/* It tells why, and asks for others that look again. */
+START_TEST(without_its_token)
+{
+	struct msg_head head;
+	struct reader body;
+	struct process p;
+
+	if (!prepare(FIXTURE_MODULE, false))
+		return;
+	fixture_run(
+		"mv %s/tokens %s/away; mkdir %s/tokens", token.folder, token.folder, token.folder);
+	start(&p, &token, &bundle);
+	ck_assert_int_eq(state_of(&p, "www", ERR_TOKEN), ERR_TOKEN);
+	ck_assert_uint_eq(state.token_ok, 0);
+	ck_assert_ptr_nonnull(strstr(state.token_detail, "no token matches"));
+	ck_assert(fake_ledger_wait(&p.ledger, RECORD_KEY_REFUSED, 5));
+	for (int i = 0; i < 2; i++) { /* asked twice, for it has come to nothing before */
+		ck_assert_uint_gt(receive(p.control, &head, &body), 0);
+		ck_assert_uint_eq(head.type, MSG_HELLO);
+	}
+	fixture_issue(&ask, "www", &spki, 1);
+	send_issue(&p, 1);
+	take_answer(&p, 1);
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_TOKEN);
+	ck_assert_uint_eq(fake_ledger_count(&p.ledger, RECORD_KEY_REFUSED), 5);
+	send_followed(&p);
+	close(p.api);
+	ck_assert_int_eq(wait_exit(&p), 0);
+	fake_ledger_stop(&p.ledger);
 	finish();
 }
 END_TEST
@@ -783,6 +813,7 @@ int main(void)
 	tcase_add_test(c, token_lost_while_serving);
 	tcase_add_test(c, with_the_real_ledger);
 	tcase_add_test(c, ends_as_told);
+	tcase_add_test(c, without_its_token);
 	suite_add_tcase(s, c);
 	signal(SIGPIPE, SIG_IGN);
 	srunner_run_all(r, CK_ENV);
