@@ -1,7 +1,7 @@
 /* Makes COUNT P-256 delegation keys in the token "demo" of SoftHSM and a certificate for each:
- * DIR/kNNNN.pem, and their sections in DIR/keys.conf. COUNT 0: logs in, finds all private keys and
- * prints the kilobytes that this process then has: the module's own. usage: scale_token DIR COUNT
- * PIN-FILE */
+ * DIR/kNNNN.pem, and their sections in DIR/keys.conf. COUNT 0: logs in, finds all private keys,
+ * signs once with each, and prints the kilobytes that the process had before it signed and the
+ * milliseconds of all that: the module's own. usage: scale_token DIR COUNT PIN-FILE */
 #include <check.h>
 #include <dlfcn.h>
 #include <openssl/core_names.h>
@@ -23,6 +23,14 @@ static void must(CK_RV rv, const char *call)
 		return;
 	fprintf(stderr, "scale_token: %s: 0x%lx\n", call, rv);
 	exit(1);
+}
+
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static CK_SESSION_HANDLE session_open(const char *pin_file)
@@ -87,21 +95,30 @@ static EVP_PKEY *key_make(CK_SESSION_HANDLE s, const char *label, unsigned n)
 	return key;
 }
 
-static int print_memory(CK_SESSION_HANDLE s)
+static int print_floor(CK_SESSION_HANDLE s, long begun)
 {
 	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
 	CK_ATTRIBUTE template = {CKA_CLASS, &class, sizeof class};
-	CK_OBJECT_HANDLE found[64];
-	CK_ULONG n = 1;
+	CK_MECHANISM ecdsa = {CKM_ECDSA, NULL, 0};
+	static CK_OBJECT_HANDLE found[8192];
+	uint8_t hash[32] = {1}, signature[256];
+	CK_ULONG n = 1, count = 0, len;
 	char line[256];
 	FILE *f = fopen("/proc/self/status", "r");
 
 	must(p11->C_FindObjectsInit(s, &template, 1), "C_FindObjectsInit");
-	while (n > 0)
-		must(p11->C_FindObjects(s, found, 64, &n), "C_FindObjects");
+	for (; n > 0 && count + 64 <= sizeof found / sizeof *found; count += n)
+		must(p11->C_FindObjects(s, found + count, 64, &n), "C_FindObjects");
+	must(p11->C_FindObjectsFinal(s), "C_FindObjectsFinal");
 	while (f != NULL && fgets(line, sizeof line, f) != NULL)
 		if (sscanf(line, "VmRSS: %lu", &n) == 1)
-			printf("%lu\n", n);
+			printf("%lu ", n);
+	for (CK_ULONG i = 0; i < count; i++) {
+		len = sizeof signature;
+		must(p11->C_SignInit(s, &ecdsa, found[i]), "C_SignInit");
+		must(p11->C_Sign(s, hash, sizeof hash, signature, &len), "C_Sign");
+	}
+	printf("%ld\n", now_ms() - begun);
 	return f == NULL || fclose(f) != 0;
 }
 
@@ -111,6 +128,7 @@ static int make_all(int argc, char **argv)
 	const struct fixture_certificate what = {
 		.not_before = now - 1000, .not_after = now + 30 * 86400};
 	unsigned count = argc == 4 ? (unsigned)atoi(argv[2]) : 0;
+	long begun = now_ms();
 	CK_SESSION_HANDLE s;
 	char path[512], label[16];
 	FILE *conf, *f;
@@ -119,7 +137,7 @@ static int make_all(int argc, char **argv)
 		return 2;
 	s = session_open(argv[3]);
 	if (count == 0)
-		return print_memory(s);
+		return print_floor(s, begun);
 	snprintf(path, sizeof path, "%s/keys.conf", argv[1]);
 	conf = fopen(path, "w");
 	for (unsigned n = 0; n < count && conf != NULL; n++) {
