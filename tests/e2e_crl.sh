@@ -13,6 +13,10 @@ config_write() {
 /usr/bin/python3 -c 'import cryptography' 2>/dev/null || skip "needs python3-cryptography"
 # crl [NAME...]: the list has the certificates of these clients.
 crl() {
+	crl_prepare "$@"
+	mv "$WORK/pki/crl.new" "$WORK/pki/crl.pem"
+}
+crl_prepare() {
 	/usr/bin/python3 - "$WORK/pki" "$@" <<'END' || fail "no revocation list"
 import datetime, os, sys
 from cryptography import x509
@@ -28,7 +32,6 @@ for name in sys.argv[2:]:
         load(name).serial_number).revocation_date(now - day).build())
 with open(f"{folder}/crl.new", "wb") as f:
     f.write(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-os.rename(f"{folder}/crl.new", f"{folder}/crl.pem")
 END
 }
 crl
@@ -113,13 +116,15 @@ becomes() { # STATUS OF AN ISSUE, 000: refused in the handshake
 crl
 becomes 201
 for late in 0.03 0.15 0.3; do
+	crl_prepare edge
 	kill -HUP "$PID"
 	sleep $late
-	crl edge
+	mv "$WORK/pki/crl.new" "$WORK/pki/crl.pem"
 	becomes 000
+	crl_prepare
 	kill -HUP "$PID"
 	sleep $late
-	crl
+	mv "$WORK/pki/crl.new" "$WORK/pki/crl.pem"
 	becomes 201
 done
 service_stop
