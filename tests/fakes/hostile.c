@@ -121,7 +121,14 @@ static uint64_t moment(bool absolute)
 	return absolute && hostile_random(4) ? (uint64_t)time(NULL) + (uint64_t)v : (uint64_t)v;
 }
 
-/* ISSUE. */
+/* ISSUE. A client that may not issue asks for a key of its own: one that is not refused as shared.
+ */
+static const uint8_t other_key[] =
+	"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"
+	"\x3d\x40\x17\xc3\xe8\x43\x89\x5a\x92\xb7\x0a\xa7\x4d\x1b\x7e\xbc"
+	"\x9c\x98\x2c\xcf\x2e\xc4\x96\x8c\xc0\xcd\x55\xf1\x2a\xf4\x66\x0c";
+static bool other;
+
 static void issue_item(void)
 {
 	static const uint16_t algorithms[] = {
@@ -132,6 +139,8 @@ static void issue_item(void)
 	size_t len = spki_len;
 
 	memcpy(key, spki, spki_len);
+	if (other)
+		memcpy(key, other_key, len = sizeof other_key - 1);
 	if (!plain && hostile_random(8) == 0)
 		key[hostile_random(len)] ^= (uint8_t)(1 + hostile_random(255));
 	else if (!plain && hostile_random(20) == 0)
@@ -153,12 +162,15 @@ static void issue_item(void)
 
 static void issue(void)
 {
+	const char *client;
 	unsigned many = hostile_random(25) == 0 ? MSG_ITEMS : 1 + (unsigned)hostile_random(3);
 
 	if (crowd > 0)
 		many = crowd;
 	text(id(), ID_SIZE - 1);
-	text(ONE_OF("edge", "edge", "edge", "edge", "edge", "auditor", "stranger"), 64);
+	client = ONE_OF("edge", "edge", "edge", "edge", "edge", "auditor", "stranger");
+	other = strcmp(client, "edge") != 0;
+	text(client, 64);
 	digest();
 	digest();
 	text(ONE_OF("", "0badcafe"), 47);
