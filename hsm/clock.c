@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ static struct {
 	struct clock_options options;
 	char path[4096];
 	pthread_t thread;
+	char accepted[160]; /* who said that the reference is right, and why; "": nobody did */
 	bool running, stopping, told; /* told: the log knows that it is not trusted */
 } clock_state = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -80,14 +82,32 @@ static int64_t steady_ms(void)
 	return CLOCK_STEADY_MS;
 }
 
-/* --- the file: "BOOT-ID FIRST-WALL FIRST-BOOT WALL BOOT\n", milliseconds --- */
+/* --- the file: "BOOT-ID FIRST-WALL FIRST-BOOT WALL BOOT\n", milliseconds; `dcsign ledger
+ * accept-clock` adds " accepted UID REASON" --- */
+
+/* Only root's word counts, or that of the one user that all of dcsignd runs as. */
+static void load_accepted(int fd, const char *line)
+{
+	const char *said = strstr(line, " accepted ");
+	struct stat st;
+	char reason[128] = "";
+	unsigned uid;
+
+	clock_state.accepted[0] = '\0';
+	if (said != NULL && fstat(fd, &st) == 0 && (st.st_uid == 0 || st.st_uid == geteuid()) &&
+		sscanf(said, " accepted %u %127[^\n]", &uid, reason) == 2)
+		snprintf(clock_state.accepted, sizeof clock_state.accepted, "uid %u: %s", uid,
+			reason);
+}
 
 static bool load(struct clock_reading *first, struct clock_reading *reference)
 {
-	char boot[40], of[40], line[256] = "";
+	char boot[40], of[40], line[512] = "";
 	int fd = open(clock_state.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
 
+	if (fd >= 0)
+		load_accepted(fd, line);
 	if (fd >= 0)
 		close(fd);
 	return n > 0 && clock_boot_id(boot) &&
@@ -141,6 +161,7 @@ static void look(void)
 	counter_set(COUNTER_CLOCK_DRIFT_MS, (uint64_t)event.drift_ms);
 	stopped = !clock_state.guard.trusted && !clock_state.told;
 	settled = !clock_state.guard.trusted && guard_settled(&clock_state.guard, &at, sync);
+	event.accepted = clock_state.guard.accepted;
 	why = clock_state.guard.why;
 	clock_state.told = !clock_state.guard.trusted;
 	pthread_mutex_unlock(&clock_state.lock);
@@ -150,7 +171,7 @@ static void look(void)
 		(void)clock_state.options.record(clock_state.options.arg, &event);
 	}
 	event.resumed = true;
-	event.detail = "steady, a new reference is taken";
+	event.detail = event.accepted ? clock_state.accepted : "steady, a new reference is taken";
 	if (!settled || clock_state.options.record(clock_state.options.arg, &event) != ERR_OK)
 		return;
 	pthread_mutex_lock(&clock_state.lock);
@@ -209,6 +230,8 @@ enum err clock_begin(const struct clock_options *options)
 	guard_begin(&clock_state.guard, known ? &first : NULL, known ? &reference : NULL, &at,
 		options->need_sync, synchronised(), steady_ms());
 	clock_state.guard.floor = floor;
+	if (known && clock_state.accepted[0] != '\0')
+		guard_accept(&clock_state.guard, &reference);
 	if (!known && clock_state.guard.trusted)
 		save(&clock_state.guard);
 	pthread_condattr_init(&monotonic);

@@ -20,6 +20,7 @@ struct clock_event {
 	int64_t drift_ms;
 	struct clock_reading at;
 	const char *detail;
+	bool accepted; /* resumed: a person said so */
 };
 struct clock_options {
 	const char *folder, *token; /* the file is FOLDER/clock.TOKEN */

@@ -67,6 +67,15 @@ void guard_begin(struct guard *g, const struct clock_reading *first,
 	(void)distrust(g, at);
 }
 
+void guard_accept(struct guard *g, const struct clock_reading *said)
+{
+	g->accepted = g->same_boot = g->ever = true;
+	g->trusted = false;
+	g->first = g->reference = g->steady = *said;
+	refuse(&g->why, ERR_CLOCK, "", "a person accepted the clock: that is not written down yet");
+	g->why.retry_after = 60;
+}
+
 enum err guard_judge(struct guard *g, const struct clock_reading *at, int64_t *drift_ms)
 {
 	*drift_ms = llabs(drift(&g->reference, at));
@@ -84,6 +93,9 @@ enum err guard_judge(struct guard *g, const struct clock_reading *at, int64_t *d
 
 bool guard_settled(struct guard *g, const struct clock_reading *at, bool synchronised)
 {
+	if (g->accepted && llabs(drift(&g->steady, at)) <= allowed(CLOCK_STEP_MS, &g->steady, at))
+		return g->floor == 0 || at->wall_ms + CLOCK_STEP_MS >= g->floor * 1000;
+	g->accepted = false;
 	if (llabs(drift(&g->steady, at)) > allowed(STEADY_STEP_MS, &g->steady, at))
 		g->steady = *at;
 	if (at->boot_ms - g->steady.boot_ms < g->steady_ms || (g->need_sync && !synchronised))
@@ -106,6 +118,7 @@ void guard_resume(struct guard *g)
 	if (!g->ever)
 		g->first = g->steady;
 	g->ever = g->trusted = true;
+	g->accepted = false;
 }
 
 int64_t guard_estimate(const struct guard *g, const struct clock_reading *at)

@@ -33,6 +33,7 @@ struct guard {
 	bool ever;			/* first and reference hold */
 	bool trusted;
 	bool same_boot; /* the reference is older than this process */
+	bool accepted; /* `steady` is a reading that a person said is right; not yet written down */
 	bool need_sync; /* the kernel must call its clock synchronised to begin or begin again */
 	int64_t steady_ms;
 	int64_t floor;	    /* the ledger's last record */
@@ -43,6 +44,10 @@ struct guard {
 void guard_begin(struct guard *g, const struct clock_reading *first,
 	const struct clock_reading *reference, const struct clock_reading *at, bool need_sync,
 	bool synchronised, int64_t steady_ms);
+/* After guard_begin: a person said that this reading, of this boot, is right, whatever was before.
+ * It is trusted when that is written down (guard_settled, guard_resume), unless the clock has moved
+ * since: then the rules hold as ever, from this reading on. */
+void guard_accept(struct guard *g, const struct clock_reading *said);
 /* May a credential be decided at this reading? ERR_CLOCK, and from then on until guard_resume. */
 enum err guard_judge(struct guard *g, const struct clock_reading *at, int64_t *drift_ms);
 /* Seconds for records while it is not trusted: what the reference says, or else the ledger's last

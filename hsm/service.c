@@ -264,6 +264,8 @@ static enum err record_clock(void *arg, const struct clock_event *event)
 	r.boot_id = octets_text(boot);
 	r.boottime = event->at.boot_ms;
 	r.detail = octets_text(event->detail);
+	if (event->resumed && event->accepted)
+		r.reason = octets_text("accepted");
 	e = answers == NULL ? ERR_NOMEM : record_encode(&octets, &r);
 	if (e == ERR_OK) {
 		struct append_item item = {.record = octets_of(octets.octets, octets.len)};

@@ -18,8 +18,8 @@ tests_check_disk_SOURCES = tests/check_disk.c tests/powercut_image.c tests/power
 tests_check_disk_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_disk_LDADD = $(LEDGER_CHECK)
 
-E2E_TESTS += tests/e2e_wayback.sh tests/e2e_archive.sh
-EXTRA_DIST += tests/e2e_wayback.sh tests/e2e_archive.sh
+E2E_TESTS += tests/e2e_wayback.sh tests/e2e_archive.sh tests/e2e_accept_clock.sh
+EXTRA_DIST += tests/e2e_wayback.sh tests/e2e_archive.sh tests/e2e_accept_clock.sh
 
 E2E_TESTS += tests/e2e_kill_cycles.sh
 LONG_TESTS += tests/e2e_kill_cycles.sh

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "accept.h"
 #include "archived.h"
 #include "bookmark.h"
 #include "commit.h"
@@ -253,6 +254,7 @@ static const char usage[] =
 	"       dcsign ledger succeed --chain NAME --reason TEXT [--ledger URL]\n"
 	"                            [--checkpoint FILE]\n"
 	"       dcsign ledger archive --before TIME --to FILE [--ledger URL]\n"
+	"       dcsign ledger accept-clock --state FOLDER --token NAME --reason TEXT\n"
 	"       dcsign ledger init   [--ledger URL] [--writer ROLE] [--reader ROLE]\n"
 	"URL is sqlite:/path or a path, of a stopped ledger or a copy, or postgresql://...;\n"
 	"$DCSIGN_LEDGER if not given.\n"
@@ -346,13 +348,15 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "init") == 0)
 		return init_main(argc, argv);
+	if (argc > 1 && strcmp(argv[1], "accept-clock") == 0)
+		return accept_main(argc, argv);
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		fputs(usage, stdout);
 		return EXIT_GOOD;
 	}
 	if (!c)
 		return misused("give a command: verify, list, live, prove, export, report, init, "
-			       "archive or succeed",
+			       "archive, accept-clock or succeed",
 			"");
 	switch (options_read(&o, argc, argv, c->takes, &what, &which)) {
 	case OPTIONS_HELP:
