@@ -78,10 +78,11 @@ done
 away=$((9 * 3600))
 
 note "a suspend that the wall clock has slept through, and one that it has doubled"
-for wall in $away $((away + 7200)); do
-	clocks $wall $((away + 3600)) 1
+for wall in 0 7200; do # seconds by which it went on while the machine slept for an hour
+	clocks $((away + wall)) $((away + 3600)) 1
 	refused "wall $wall"
 	keys 0 "wall $wall"
+	away=$((away + 3600))
 	clocks $away $away 1
 	keys 2 'set right'
 	issued 'set right'
