@@ -94,7 +94,7 @@ static int add_memory(scmp_filter_ctx filter)
 static int add_thread_name(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(
-		filter, SCMP_ACT_ALLOW, CALL(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+		filter, SCMP_ACT_ALLOW, CALL(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
 }
 
 /* Libraries look for their settings once more: they are told that they may not. */

@@ -27,7 +27,10 @@ documents()
 		}
 	done
 }
-for command in request agent inspect verify keys ledger; do
+commands='request agent inspect verify'
+# these two run other programs, which a build without hooks looks for where it will be installed
+grep -q '^#define DCSIGN_TEST_HOOKS 1' "$build/settings.h" && commands="$commands keys ledger"
+for command in $commands; do
 	DCSIGN_LIBEXECDIR=$build "$build/src/client/dcsign" help "$command" | grep -q '^Examples\?:' || {
 		echo "dcsign help $command gives no example" >&2
 		failures=$((failures + 1))
