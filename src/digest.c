@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define EXIT_NO_MEMORY 75 /* for now: EX_TEMPFAIL of sysexits.h */
+#define EXIT_NO_MEMORY 75 /* EX_TEMPFAIL of sysexits.h: the parent bears the process again */
 
 size_t digest_size(enum digest d)
 {

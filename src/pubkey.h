@@ -10,8 +10,8 @@
 /*
  * Is the key sound: an EC point on its curve, an Ed25519 key that decodes to a point of large order
  * in its canonical encoding, an RSA modulus without small factor (< 752). Types that libcrypto does
- * not know (ML-DSA) pass: their form was checked by spki_recognise. ERR_SPKI_INVALID,
- * ERR_SPKI_WEAK.
+ * not know (ML-DSA) pass: their form was checked by spki_recognise. ERR_SPKI_INVALID, ERR_CRYPTO
+ * (no memory), ERR_SPKI_WEAK.
  */
 enum err pubkey_check(const struct spki *spki);
 

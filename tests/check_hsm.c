@@ -656,29 +656,66 @@ START_TEST(token_lost_while_serving)
 }
 END_TEST
 
-/* With dcsignd-ledger itself, which judges every record; then its verifier reads them. */
-START_TEST(with_the_real_ledger)
+/* dcsignd-ledger itself, with the bundle as its configuration; it serves. */
+static void spawn_ledger(struct process *l)
 {
-	struct process p, l;
 	struct msg_config m = {.count = 1, .label = {"bundle"}};
 	struct buf out = BUF_INIT(MSG_MAX);
 	struct msg_head head;
 	struct reader body;
-	char id[ID_SIZE], pin[256];
-	int ends[2], fd;
+	int fd;
 
-	if (!prepare(FIXTURE_MODULE, false))
-		return;
-	spawn_program(&l, "src/ledger/dcsignd-ledger", NULL);
+	spawn_program(l, "src/ledger/dcsignd-ledger", NULL);
 	fd = sealed(&bundle);
 	msg_begin(&out, MSG_CONFIG, 1);
 	msg_config_write(&out, &m);
-	ck_assert_int_eq(channel_send(l.control, &out, &fd, 1, 1000), ERR_OK);
+	ck_assert_int_eq(channel_send(l->control, &out, &fd, 1, 1000), ERR_OK);
 	close(fd);
 	buf_free(&out);
 	for (int i = 0; i < 2; i++) /* the answer, and that it serves */
-		ck_assert_uint_gt(receive(l.control, &head, &body), 0);
+		ck_assert_uint_gt(receive(l->control, &head, &body), 0);
 	ck_assert_uint_eq(head.type, MSG_STATE);
+}
+
+/* One credential for one Idempotency-Key, however often it is asked for. */
+static void replays(struct process *p)
+{
+	char id[ID_SIZE];
+	uint64_t idx;
+
+	ask.count = 1;
+	snprintf(ask.item[0].idempotency, IDEMPOTENCY_SIZE, "deploy-1");
+	send_issue(p, 2);
+	take_answer(p, 2);
+	verify_grant(&answer.grant[0], &pem[0], DC_SERVER);
+	ck_assert_uint_eq(answer.grant[0].flags, 0);
+	memcpy(id, answer.grant[0].id, ID_SIZE);
+	idx = answer.grant[0].idx;
+	send_issue(p, 3);
+	take_answer(p, 3);
+	verify_grant(&answer.grant[0], &pem[0], DC_SERVER);
+	ck_assert_uint_eq(answer.grant[0].flags, GRANT_REPLAYED);
+	ck_assert_str_eq(answer.grant[0].id, id);
+	ck_assert_uint_eq(answer.grant[0].idx, idx);
+	ck_assert_str_eq(answer.grant[0].chain, "node1/main");
+	ask.item[0].term_value = 1800;
+	send_issue(p, 4);
+	take_answer(p, 4);
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_IDEMPOTENCY_MISMATCH);
+}
+
+/* With dcsignd-ledger itself, which judges every record; then its verifier reads them. */
+START_TEST(with_the_real_ledger)
+{
+	struct process p, l;
+	struct msg_head head;
+	struct reader body;
+	char pin[256];
+	int ends[2];
+
+	if (!prepare(FIXTURE_MODULE, false))
+		return;
+	spawn_ledger(&l);
 	snprintf(pin, sizeof pin, "%s/pin", token.folder);
 	spawn(&p, "main");
 	ck_assert_int_eq(send_config(p.control, &bundle, pin), ERR_OK);
@@ -701,25 +738,7 @@ START_TEST(with_the_real_ledger)
 			ck_assert_int_eq(answer.grant[i].refusal.err, ERR_LIFETIME_LONG);
 		else
 			verify_grant(&answer.grant[i], &pem[0], DC_SERVER);
-	ask.count = 1;
-	snprintf(ask.item[0].idempotency, IDEMPOTENCY_SIZE, "deploy-1");
-	send_issue(&p, 2);
-	take_answer(&p, 2);
-	verify_grant(&answer.grant[0], &pem[0], DC_SERVER);
-	ck_assert_uint_eq(answer.grant[0].flags, 0);
-	memcpy(id, answer.grant[0].id, ID_SIZE);
-	uint64_t idx = answer.grant[0].idx;
-	send_issue(&p, 3);
-	take_answer(&p, 3);
-	verify_grant(&answer.grant[0], &pem[0], DC_SERVER);
-	ck_assert_uint_eq(answer.grant[0].flags, GRANT_REPLAYED);
-	ck_assert_str_eq(answer.grant[0].id, id);
-	ck_assert_uint_eq(answer.grant[0].idx, idx);
-	ck_assert_str_eq(answer.grant[0].chain, "node1/main");
-	ask.item[0].term_value = 1800;
-	send_issue(&p, 4);
-	take_answer(&p, 4);
-	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_IDEMPOTENCY_MISMATCH);
+	replays(&p);
 
 	kill(p.pid, SIGTERM);
 	ck_assert_int_eq(wait_exit(&p), 0);

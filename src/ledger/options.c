@@ -40,36 +40,58 @@ static bool type_named(const char *name, enum record_type *type)
 	return false;
 }
 
-static bool option_take(struct options *o, int option, const char *value)
+/* Where the text of an option goes as it is; NULL: it is not one of these. */
+static const char **text_of(struct options *o, int option)
 {
-	uint8_t digest[SHA256_SIZE];
-	int64_t ignored;
-
 	switch (option) {
 	case OPT_LEDGER:
-		o->url = value;
-		break;
+		return &o->url;
 	case OPT_CHAIN:
-		o->list.chain = value;
-		break;
+		return &o->list.chain;
 	case OPT_KEY:
-		o->list.key = value;
-		break;
+		return &o->list.key;
 	case OPT_CLIENT:
-		o->list.client = value;
-		break;
+		return &o->list.client;
+	case OPT_ID:
+		return &o->list.id;
 	case OPT_CHECKPOINT:
-		o->checkpoint = value;
-		break;
+		return &o->checkpoint;
 	case OPT_REASON:
-		o->reason = value;
-		break;
+		return &o->reason;
+	case OPT_RESUME:
+		return &o->resume;
+	case OPT_HTML:
+		return &o->html;
+	default:
+		return NULL;
+	}
+}
+
+/* What an option without a value sets; NULL: it has one. */
+static bool *flag_of(struct options *o, int option)
+{
+	switch (option) {
+	case OPT_CSV:
+		return &o->list.csv;
+	case OPT_JSON:
+		return &o->list.json;
+	case OPT_CHAIN_ONLY:
+		return &o->chain_only;
+	case OPT_PROGRESS:
+		return &o->progress;
+	default:
+		return NULL;
+	}
+}
+
+static bool value_take(struct options *o, int option, const char *value)
+{
+	uint8_t digest[SHA256_SIZE];
+
+	switch (option) {
 	case OPT_VERIFIER_KEY:
 		o->verifier_key = value;
 		return checkpoint_vkey_read(value, strlen(value), NULL, o->public_key) == ERR_OK;
-	case OPT_RESUME:
-		o->resume = value;
-		break;
 	case OPT_WITNESS_KEY:
 		return o->witnesses < WITNESSES_MAX &&
 		       checkpoint_witness_read(&o->witness[o->witnesses++], value, strlen(value)) ==
@@ -80,47 +102,44 @@ static bool option_take(struct options *o, int option, const char *value)
 	case OPT_CERTIFICATE:
 		o->list.certificate_sha256 = value;
 		return hex_decode(digest, sizeof(digest), value);
-	case OPT_AT:
-		return time_parse(value, &o->list.live_at);
-	case OPT_CSV:
-		o->list.csv = true;
-		break;
-	case OPT_ID:
-		o->list.id = value;
-		break;
-	case OPT_CHAIN_ONLY:
-		o->chain_only = true;
-		break;
-	case OPT_HTML:
-		o->html = value;
-		break;
-	case OPT_TYPE:
-		return type_named(value, &o->list.type);
 	case OPT_PUBLIC_KEY:
 		o->list.spki_sha256 = o->spki_sha256;
 		return fingerprint_public_key(o->spki_sha256, value);
 	case OPT_CERTIFICATE_FILE:
 		o->list.certificate_sha256 = o->certificate_sha256;
 		return fingerprint_certificate(o->certificate_sha256, value);
-	case OPT_PROGRESS:
-		o->progress = true;
-		break;
-	case OPT_JSON:
-		o->list.json = true;
-		break;
+	case OPT_TYPE:
+		return type_named(value, &o->list.type);
+	case OPT_AT:
+		return time_parse(value, &o->list.live_at);
 	case OPT_BEFORE:
 		return time_parse(value, &o->before);
+	case OPT_FROM:
+		return time_parse(value, &o->list.from);
+	case OPT_TO: /* of `archive` it is a file */
+		o->to = value;
+		return o->to_file || time_parse(value, &o->list.to);
 	case OPT_ARCHIVE:
 		if (o->archives == ARCHIVES_MAX)
 			return false;
 		o->archive[o->archives++] = value;
-		break;
-	case OPT_TO:
-		o->to = value; /* of `archive` it is a file */
-		return o->to_file || time_parse(value, &o->list.to);
+		return true;
 	default:
-		return time_parse(value, option == OPT_FROM ? &o->list.from : &ignored);
+		return false;
 	}
+}
+
+static bool option_take(struct options *o, int option, const char *value)
+{
+	const char **text = text_of(o, option);
+	bool *flag = flag_of(o, option);
+
+	if (text)
+		*text = value;
+	else if (flag)
+		*flag = true;
+	else
+		return value_take(o, option, value);
 	return true;
 }
 
