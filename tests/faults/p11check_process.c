@@ -17,11 +17,16 @@
 
 #define P rig.p11
 
-static void info(void)
+static CK_RV answer(void)
 {
 	CK_SESSION_INFO i;
 
-	P->C_GetSessionInfo(rig.session, &i);
+	return P->C_GetSessionInfo(rig.session, &i);
+}
+
+static void info(void)
+{
+	answer();
 }
 
 /* Runs it in a fork; returns the status of waitpid. stderr is silenced: the sanitizers speak. */
@@ -195,6 +200,9 @@ static unsigned open_files(void)
 
 START_TEST(memory_and_descriptors_leak)
 {
+	rules("");
+	info(); /* the first look at the rules keeps a descriptor */
+
 	long before = resident_kb();
 	unsigned files = open_files();
 
@@ -204,6 +212,31 @@ START_TEST(memory_and_descriptors_leak)
 	/* some of it may have been resident and free before */
 	ck_assert_int_ge(resident_kb() - before, 40 * 256 / 2);
 	ck_assert_uint_eq(open_files(), files + 40);
+}
+END_TEST
+
+/* The limit is low so that few descriptors do it; the rest of the test must still find some. */
+START_TEST(new_rules_are_read_without_descriptors)
+{
+	struct rlimit limit, low;
+	unsigned files = open_files();
+
+	rules("C_GetSessionInfo leakfd\n");
+	info();
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	low = limit;
+	low.rlim_cur = files + 20;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (int i = 0; i < 60; i++)
+		info();
+	ck_assert_int_eq(open("/dev/null", O_RDONLY), -1);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	rules("C_GetSessionInfo rv=0x6\n");
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (int i = 0; i < 3; i++)
+		ck_assert_uint_eq(answer(), CKR_FUNCTION_FAILED);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_ptr_null(strstr(rig_witness(&rig), "note"));
 }
 END_TEST
 
@@ -346,6 +379,7 @@ TCase *checks_of_processes(void)
 	tcase_add_test(t, stdout_is_written_to);
 	tcase_add_test(t, signals_and_surroundings_are_changed);
 	tcase_add_test(t, memory_and_descriptors_leak);
+	tcase_add_test(t, new_rules_are_read_without_descriptors);
 	tcase_add_test(t, pin_locks_after_three_over_processes);
 	tcase_add_test(t, count_holds_over_processes);
 	tcase_add_test(t, one_thread_at_a_time);

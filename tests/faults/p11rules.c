@@ -35,6 +35,7 @@ struct state {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char control[4096]; /* empty: there are no rules */
 static int state_fd = -1;
+static int spare_fd = -1; /* kept for new rules in a process that has lost all others */
 static struct state private_state, *state = &private_state;
 static struct stat known;
 static bool settled;
@@ -163,19 +164,43 @@ static void count_anew(uint64_t identity)
 		flock(state_fd, LOCK_UN);
 }
 
+static int control_open(void)
+{
+	int fd = open(control, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 && errno == EMFILE && spare_fd >= 0) {
+		close(spare_fd);
+		spare_fd = -1;
+		fd = open(control, O_RDONLY | O_CLOEXEC);
+	}
+	return fd;
+}
+
+static void control_close(int fd)
+{
+	if (spare_fd < 0)
+		spare_fd = fd;
+	else
+		close(fd);
+}
+
 static void read_again(void)
 {
 	char text[TEXT_MAX + 1];
 	size_t len = 0;
 	struct timespec now;
 	ssize_t n;
-	int fd = open(control, O_RDONLY | O_CLOEXEC);
+	int fd = control_open();
 
+	if (fd < 0 && errno == EMFILE) {
+		settled = false; /* another thread was faster: the next call tries again */
+		return;
+	}
 	if (fd < 0 || fstat(fd, &known) != 0)
 		fatal("%s: %s", control, strerror(errno));
 	while ((n = read(fd, text + len, TEXT_MAX - len)) > 0)
 		len += (size_t)n;
-	close(fd);
+	control_close(fd);
 	if (n < 0 || len == TEXT_MAX)
 		fatal("%s can't be read, or is too long", control);
 	text[len] = '\0';
