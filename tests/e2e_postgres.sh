@@ -175,3 +175,24 @@ service_stop
 	fail "the ledger does not verify: $(cat "$WORK/out/verify")"
 grep -q 'test/main#2 goes on for test/main, .* missing for ever' "$WORK/out/verify" ||
 	fail "the gap is not told: $(cat "$WORK/out/verify")"
+
+note "old records into a file: not as a node, but as the owner"
+"$DCSIGN" ledger export --ledger "$(pg_url auditor)" >"$WORK/out/before" || fail "ledger export"
+archive() { # ROLE
+	"$DCSIGN" ledger archive --ledger "$(pg_url "$1")" --before "$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)" \
+		--to "$WORK/out/old" >"$WORK/out/archive" 2>&1
+}
+archive node && fail "a node archives"
+grep -q 'as the owner' "$WORK/out/archive" && [ ! -e "$WORK/out/old" ] || fail "archive as a node: $(cat "$WORK/out/archive")"
+archive owner || fail "archive: $(cat "$WORK/out/archive")"
+grep -q '[1-9][0-9]* of them left the ledger' "$WORK/out/archive" || fail "archive: $(cat "$WORK/out/archive")"
+status=0
+"$DCSIGN" ledger verify --ledger "$(pg_url auditor)" >"$WORK/out/verify" 2>&1 || status=$?
+[ "$status" = 3 ] || fail "verify without the archive: $status $(cat "$WORK/out/verify")"
+"$DCSIGN" ledger verify --ledger "$(pg_url auditor)" --archive "$WORK/out/old" --checkpoint "$WORK/kept/heads" \
+	>"$WORK/out/verify" 2>&1 || fail "verify with the archive: $(cat "$WORK/out/verify")"
+"$DCSIGN" ledger export --ledger "$(pg_url auditor)" --archive "$WORK/out/old" | cmp - "$WORK/out/before" ||
+	fail "with its archive the ledger reads otherwise"
+service_start
+[ "$(issue edge www "$ask")" = 201 ] || fail "nothing is issued after archive: $(cat "$WORK/out/body")"
+service_stop

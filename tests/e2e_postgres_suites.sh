@@ -17,7 +17,7 @@ fi
 pg_start && pg_database || exit 1
 export DCSIGN_TEST_POSTGRES=$PG/run
 failed=0
-for suite in ${DCSIGN_TEST_SUITES:-store state commit holds heads answers postgres}; do
+for suite in ${DCSIGN_TEST_SUITES:-store state commit holds heads answers archive postgres}; do
 	"$TOP_BUILDDIR/tests/check_$suite" || failed=1
 done
 exit $failed

@@ -3,7 +3,7 @@
 --   dcsign ledger init --ledger postgresql://dcsign_owner@HOST/dcsign \
 --       --writer dcsign_node --reader dcsign_auditor
 --
--- dcsign_owner    makes and migrates the tables; no process runs as it
+-- dcsign_owner    makes and migrates the tables, and archives; no process runs as it
 -- dcsign_node     what dcsignd-ledger connects as: adds records, can neither change nor delete them
 -- dcsign_auditor  reads: dcsign ledger verify, list, live, prove, export
 CREATE ROLE dcsign_owner LOGIN;

@@ -30,15 +30,16 @@ enum archive_stay {
 struct archive_moved {
 	char chain[CHAIN_SIZE];
 	int64_t from, to;     /* idx: those in the file; to is not included; to == from: none */
-	uint64_t taken;	      /* out of the ledger */
-	uint64_t stay[STAYS]; /* in the file, and still in the ledger */
+	uint64_t taken;	      /* out of the ledger; also those before `from` that stayed till now */
+	uint64_t stay[STAYS]; /* in this file or an older one, and still in the ledger */
 };
 
 /*
  * Of each chain, the records before its newest signed head that was written before this time.
  * First the file, durable; then, in one transaction, what no longer is in the ledger. told: for
- * each chain. now: seconds since the epoch. ERR_NOT_FOUND with *why: it can't be done here, and
- * nothing was changed; ERR_FORMAT: the ledger is not as it must be.
+ * each chain, before anything left it. now: seconds since the epoch. Other writers of a shared
+ * ledger may go on. ERR_NOT_FOUND with *why: it can't be done here, and nothing was changed;
+ * ERR_FORMAT: the ledger is not as it must be.
  */
 enum err archive_move(struct store *s, const char *path, int64_t before, int64_t now,
 	void (*told)(void *arg, const struct archive_moved *m), void *arg, struct refusal *why);

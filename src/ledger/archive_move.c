@@ -2,59 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "archive.h"
+#include "archive_move.h"
 #include "folder.h"
 #include "state.h"
-#include "witness.h"
-
-/* An attempt that must stay. */
-struct kept {
-	char id[ID_SIZE];
-	enum archive_stay why;
-};
-
-struct gone {
-	char chain[CHAIN_SIZE];
-	int64_t *idx;
-	size_t count, room;
-	struct gone *next;
-};
-
-struct move {
-	struct store *s;
-	const char *path;
-	FILE *file;
-	int64_t before, alive; /* what expires after `alive` has not expired */
-	struct refusal *why;
-	struct gone *gone; /* of the chain at hand first */
-	/* of the chain at hand */
-	const struct store_chain *chain;
-	struct archive_moved moved;
-	struct merkle tree;
-	struct witness witness;
-	bool passed; /* a record of `before` or later was met */
-	struct kept *kept;
-	size_t count, room;
-	struct buf text;
-};
-
-/* Where a test wants it to be cut. */
-static void cut(const char *moment)
-{
-#ifdef DCSIGN_TEST_HOOKS
-	const char *at = getenv("DCSIGN_ARCHIVE_CUT");
-
-	if (at && strcmp(at, moment) == 0)
-		raise(SIGKILL);
-#endif
-	(void)moment;
-}
 
 static enum err damaged(struct move *m, int64_t idx, const char *what)
 {
@@ -62,7 +17,7 @@ static enum err damaged(struct move *m, int64_t idx, const char *what)
 		(long long)idx, what);
 }
 
-static enum err parse(struct move *m, struct record *r, int64_t idx, const char *json, size_t len)
+enum err archive_parse(struct move *m, struct record *r, int64_t idx, const char *json, size_t len)
 {
 	buf_reset(&m->text);
 	return record_parse(r, &m->text, json, len)
@@ -80,6 +35,8 @@ static enum err border_row(
 	const char *what = NULL;
 	struct record r;
 
+	if (idx >= (int64_t)m->chain->tree.size) /* written since: nodes go on */
+		return ERR_TIMEOUT;
 	if (idx != (int64_t)m->tree.size)
 		return damaged(m, idx, "records are missing before it");
 	if (len == 0) {
@@ -91,7 +48,7 @@ static enum err border_row(
 	if (memcmp(hash, leaf, sizeof(hash)) != 0)
 		return damaged(m, idx, "the stored leaf hash is not that of the record");
 
-	enum err e = parse(m, &r, idx, json, len);
+	enum err e = archive_parse(m, &r, idx, json, len);
 
 	if (e)
 		return e;
@@ -107,7 +64,7 @@ static enum err border_row(
 
 /* ---- then: what must stay ---- */
 
-static enum err keep(struct move *m, const struct record *r, enum archive_stay why)
+enum err archive_keep(struct move *m, const struct record *r, enum archive_stay why)
 {
 	if (m->count == m->room) {
 		size_t room = m->room ? 2 * m->room : 1024;
@@ -158,15 +115,15 @@ static enum err keep_row(
 	struct move *m = arg;
 	bool open = false, remembered = false;
 	struct record r;
-	enum err e = len ? parse(m, &r, idx, json, len) : ERR_OK;
+	enum err e = len ? archive_parse(m, &r, idx, json, len) : ERR_OK;
 
 	(void)leaf;
 	if (e || !len || r.id.len == 0)
 		return e;
 	if (idx >= m->moved.to)
-		return keep(m, &r, STAY_LATER);
+		return archive_keep(m, &r, STAY_LATER);
 	if (r.type == RECORD_SELF_TEST)
-		return keep(m, &r, STAY_BASE);
+		return archive_keep(m, &r, STAY_BASE);
 	if (r.type != RECORD_AUTHORISED)
 		return ERR_OK;
 	e = is_open(m, &r, &open);
@@ -175,11 +132,11 @@ static enum err keep_row(
 	if (e)
 		return e;
 	if (open || r.expiry > m->alive)
-		return keep(m, &r, STAY_ALIVE);
-	return remembered ? keep(m, &r, STAY_IDEMPOTENCY) : ERR_OK;
+		return archive_keep(m, &r, STAY_ALIVE);
+	return remembered ? archive_keep(m, &r, STAY_IDEMPOTENCY) : ERR_OK;
 }
 
-static int compare(const void *a, const void *b)
+int archive_compare(const void *a, const void *b)
 {
 	const struct kept *x = a, *y = b;
 
@@ -207,47 +164,58 @@ static enum archive_stay stay_of(const struct move *m, const struct record *r)
 	if (r->id.len == 0 || m->count == 0)
 		return STAYS;
 	state_text(want.id, sizeof(want.id), &r->id);
-	k = bsearch(&want, m->kept, m->count, sizeof(want), compare);
+	k = bsearch(&want, m->kept, m->count, sizeof(want), archive_compare);
 	return k ? k->why : STAYS;
 }
 
 /* ---- the file ---- */
 
-/* Ends the walk behind the last record. */
+static enum err leave(struct move *m, const struct record *r)
+{
+	struct gone *g = m->gone;
+
+	if (g->count == g->room) {
+		size_t room = g->room ? 2 * g->room : 1024;
+		struct gone_record *more = reallocarray(g->record, room, sizeof(*more));
+
+		if (!more)
+			return ERR_NOMEM;
+		g->record = more;
+		g->room = room;
+	}
+
+	struct gone_record *to = &g->record[g->count++];
+
+	to->idx = r->idx;
+	state_text(to->id, sizeof(to->id), &r->id);
+	m->moved.taken++;
+	return ERR_OK;
+}
+
+/* Ends the walk behind the last record. What stayed at an earlier run and need not any more is in
+ * this file, too. */
 static enum err file_row(
 	void *arg, int64_t idx, const char *json, size_t len, const uint8_t leaf[SHA256_SIZE])
 {
 	struct move *m = arg;
-	struct gone *g = m->gone;
 	struct record r;
-	enum err e = parse(m, &r, idx, json, len);
+	enum err e = len ? archive_parse(m, &r, idx, json, len) : ERR_OK;
 
 	(void)leaf;
-	if (!e && (fwrite(json, 1, len, m->file) != len || putc('\n', m->file) == EOF))
-		e = refuse(m->why, ERR_NOT_FOUND, "to", "%s.new: %s", m->path, strerror(errno));
-	if (e)
+	if (e || !len)
 		return e;
+
+	enum archive_stay stay = idx < m->moved.to ? stay_of(m, &r) : STAYS;
+
+	if (stay != STAYS)
+		m->moved.stay[stay]++;
+	if (stay != STAYS && idx < m->moved.from)
+		return ERR_OK;
+	if (fwrite(json, 1, len, m->file) != len || putc('\n', m->file) == EOF)
+		return refuse(m->why, ERR_NOT_FOUND, "to", "%s.new: %s", m->path, strerror(errno));
 	if (idx >= m->moved.to) /* the head that covers them */
 		return ERR_TIMEOUT;
-
-	enum archive_stay stay = stay_of(m, &r);
-
-	if (stay != STAYS) {
-		m->moved.stay[stay]++;
-		return ERR_OK;
-	}
-	if (g->count == g->room) {
-		size_t room = g->room ? 2 * g->room : 1024;
-		int64_t *more = reallocarray(g->idx, room, sizeof(*more));
-
-		if (!more)
-			return ERR_NOMEM;
-		g->idx = more;
-		g->room = room;
-	}
-	g->idx[g->count++] = idx;
-	m->moved.taken++;
-	return ERR_OK;
+	return stay == STAYS ? leave(m, &r) : ERR_OK;
 }
 
 static enum err chain_file(struct move *m)
@@ -259,13 +227,14 @@ static enum err chain_file(struct move *m)
 	if (e)
 		return e;
 	strcpy(g->chain, m->chain->chain);
+	g->seen = (int64_t)m->tree.size;
 	g->next = m->gone;
 	m->gone = g;
-	e = engine->record_walk(m->s, g->chain, m->moved.from, keep_row, m);
+	e = engine->record_walk(m->s, g->chain, 0, keep_row, m);
 	if (!e && m->count)
-		qsort(m->kept, m->count, sizeof(*m->kept), compare);
+		qsort(m->kept, m->count, sizeof(*m->kept), archive_compare);
 	if (!e)
-		e = engine->record_walk(m->s, g->chain, m->moved.from, file_row, m);
+		e = engine->record_walk(m->s, g->chain, 0, file_row, m);
 	return e == ERR_TIMEOUT ? ERR_OK : e;
 }
 
@@ -284,7 +253,7 @@ static enum err chain_move(struct move *m, const struct store_chain *c, int64_t 
 	enum err e = m->s->engine->record_walk(m->s, c->chain, 0, border_row, m);
 	uint8_t root[SHA256_SIZE];
 
-	if (e)
+	if (e && e != ERR_TIMEOUT)
 		return e;
 	merkle_root(&m->tree, root);
 	if (m->tree.size != c->tree.size || memcmp(root, c->root, sizeof(root)) != 0)
@@ -300,30 +269,10 @@ static enum err file_end(struct move *m, const char *fresh)
 	bool good = fflush(m->file) == 0 && fsync(fileno(m->file)) == 0;
 
 	if (good)
-		cut("written");
+		archive_cut("written");
 	good = good && rename(fresh, m->path) == 0 && folder_sync(m->path) == ERR_OK;
 	return good ? ERR_OK
 		    : refuse(m->why, ERR_NOT_FOUND, "to", "%s: %s", m->path, strerror(errno));
-}
-
-static enum err take_out(struct move *m)
-{
-	const struct store_engine *engine = m->s->engine;
-	enum err e = engine->begin(m->s);
-
-	for (const struct gone *g = m->gone; g && !e; g = g->next) {
-		for (size_t i = 0; i < g->count && !e; i++)
-			e = engine->record_blank(m->s, g->chain, g->idx[i]);
-	}
-	if (e) {
-		engine->rollback(m->s);
-		return e;
-	}
-	cut("taken");
-	e = engine->commit(m->s);
-	if (!e)
-		cut("committed");
-	return e;
 }
 
 static enum err chains_move(struct move *m, int64_t now,
@@ -348,7 +297,7 @@ static void move_free(struct move *m)
 
 	for (struct gone *g = m->gone; g; g = next) {
 		next = g->next;
-		free(g->idx);
+		free(g->record);
 		free(g);
 	}
 	free(m->kept);
@@ -363,10 +312,10 @@ enum err archive_move(struct store *s, const char *path, int64_t before, int64_t
 	bool any = false;
 	int fd;
 
-	if (!s->engine->record_blank)
-		return refuse(why, ERR_NOT_FOUND, "ledger",
-			"archiving works on a ledger in a file; records in a database are never "
-			"changed");
+	enum err may = s->engine->may_blank ? s->engine->may_blank(s, why) : ERR_OK;
+
+	if (may)
+		return may;
 	if (access(path, F_OK) == 0)
 		return refuse(why, ERR_NOT_FOUND, "to",
 			"%s is there already: name a new file, an archive is never written over",
@@ -387,7 +336,7 @@ enum err archive_move(struct store *s, const char *path, int64_t before, int64_t
 	if (m.file)
 		fclose(m.file);
 	if (!e && any)
-		e = take_out(&m);
+		e = archive_take(&m);
 	move_free(&m);
 	free(fresh);
 	return e;

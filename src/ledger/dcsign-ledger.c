@@ -327,6 +327,8 @@ static int run(const struct command *c, const struct options *o)
 		e = ERR_CLOSED;
 	if (e == ERR_NOT_FOUND)
 		fprintf(stderr, "dcsign ledger: there is no chain \"%s\"\n", o->list.chain);
+	else if (e == ERR_CLOSED && engine == &store_postgres && !ferror(stdout))
+		fprintf(stderr, "dcsign ledger: the database: %s\n", engine->text(s));
 	else if (e == ERR_CLOSED)
 		fprintf(stderr, "dcsign ledger: the output can't be written\n");
 	else if (e)

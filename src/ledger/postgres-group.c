@@ -8,15 +8,15 @@ void pg_forget(struct postgres *s)
 {
 	pg_rows_free(s);
 	for (int i = 0; i < PG_COLUMNS; i++) {
-		struct pg_array *all[] = {
-			&s->records.column[i], &s->nodes.column[i], &s->credentials.column[i]};
+		struct pg_array *all[] = {&s->records.column[i], &s->nodes.column[i],
+			&s->credentials.column[i], &s->blanks.column[i]};
 
-		for (int k = 0; k < 3; k++) {
+		for (int k = 0; k < 4; k++) {
 			buf_reset(&all[k]->octets);
 			all[k]->count = 0;
 		}
 	}
-	s->open = s->sent = s->held_known = s->expired_known = false;
+	s->open = s->begun = s->sent = s->held_known = s->expired_known = false;
 	s->expired_count = 0;
 	s->purge_expired = 0;
 }
@@ -31,11 +31,9 @@ enum err pg_begin(struct store *store)
 	return s->conn ? ERR_OK : ERR_CLOSED;
 }
 
-#define ENTER_STATE 2 /* the result that pg_enter_take wants */
-
 enum err pg_enter_queue(struct postgres *s)
 {
-	enum err e = pg_queue(s, PG_BEGIN, "");
+	enum err e = s->begun ? ERR_OK : pg_queue(s, PG_BEGIN, "");
 
 	if (!e)
 		e = pg_queue(s, PG_LOCK, "");
@@ -48,7 +46,7 @@ enum err pg_enter_queue(struct postgres *s)
 /* Under the lock: are we still the writer of this node? */
 enum err pg_enter_take(struct postgres *s)
 {
-	const PGresult *r = s->result[ENTER_STATE];
+	const PGresult *r = s->result[s->begun ? 1 : 2];
 
 	if (PQntuples(r) != 1)
 		return ERR_FORMAT;
@@ -156,7 +154,8 @@ enum err pg_flush(struct postgres *s)
 	} all[] = {{PG_RECORDS_PUT, &s->records}, {PG_NODES_PUT, &s->nodes},
 		{PG_ATTEMPTS_PUT, &c.put}, {PG_ATTEMPTS_ISSUE, &c.issue},
 		{PG_ATTEMPTS_DROP, &c.drop}, {PG_COUNTS_ADD, &c.counts},
-		{PG_IDEMPOTENCY_PUT, &c.idempotency}, {PG_CREDENTIALS_PUT, &s->credentials}};
+		{PG_IDEMPOTENCY_PUT, &c.idempotency}, {PG_CREDENTIALS_PUT, &s->credentials},
+		{PG_RECORDS_BLANK, &s->blanks}};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && !e; i++)
 		e = pg_columns_queue(s, all[i].which, all[i].rows);
@@ -197,7 +196,7 @@ enum err pg_commit(struct store *store)
 enum err pg_rollback(struct store *store)
 {
 	struct postgres *s = (struct postgres *)store;
-	bool sent = s->open && s->sent && s->conn;
+	bool sent = s->open && (s->sent || s->begun) && s->conn;
 
 	if (s->open)
 		s->seen = s->seen_before;

@@ -92,6 +92,7 @@ void pg_abandon(struct store *store)
 	pg_columns_free(&s->records);
 	pg_columns_free(&s->nodes);
 	pg_columns_free(&s->credentials);
+	pg_columns_free(&s->blanks);
 	buf_free(&s->text);
 	free(s->url);
 	free(s);

@@ -2,7 +2,10 @@
 
 #include <string.h>
 
-#define WALK_ROWS 2000
+#include "archive.h"
+
+#define WALK_ROWS  2000
+#define BLANK_ROWS 512 /* in one statement, which must not take seconds */
 
 static enum err chain_read(const PGresult *r, struct store_chain *out)
 {
@@ -66,6 +69,50 @@ static enum err record_put(struct store *store, const char *chain, int64_t idx, 
 		s, alone, pg_columns_add(&s->records, "tiTh", chain, idx, json, len, leaf));
 }
 
+static enum err may_blank(struct store *store, struct refusal *why)
+{
+	struct postgres *s = (struct postgres *)store;
+	PGresult *r;
+	enum err e = pg_ask(s, &r, PG_MAY_BLANK, "");
+
+	if (e || pg_int(r, 0, 0))
+		return e;
+	return refuse(why, ERR_NOT_FOUND, "ledger",
+		"this role of the database may change no record, and that is right for a node: "
+		"archive as the owner of the tables");
+}
+
+/* The nodes take the lock in turn: it is taken when all is changed that they never look for. */
+static enum err record_blank(struct store *store, const char *chain, int64_t idx)
+{
+	struct postgres *s = (struct postgres *)store;
+	bool alone = pg_alone(s);
+	enum err e = pg_columns_add(&s->blanks, "ti", chain, idx);
+
+	if (!e && s->blanks.column[0].count == BLANK_ROWS) {
+		if (!s->begun && !s->sent)
+			e = pg_queue(s, PG_BEGIN, "");
+		s->begun = true;
+		if (!e)
+			e = pg_columns_queue(s, PG_RECORDS_BLANK, &s->blanks);
+		if (!e)
+			e = pg_sync(s);
+	}
+	return pg_written(s, alone, e);
+}
+
+/* Column `column` of a row; of an archived record what an archive has, or nothing. */
+static const char *text_of(const struct postgres *s, const PGresult *r, int row, int column,
+	const char *chain, int64_t idx, size_t *len)
+{
+	const char *json = PQgetvalue(r, row, column);
+
+	*len = (size_t)PQgetlength(r, row, column);
+	if (*len == 0)
+		archive_get(s->store.archive, chain, idx, &json, len);
+	return json;
+}
+
 static enum err record_get(struct store *store, const char *chain, int64_t idx, struct buf *json,
 	uint8_t leaf[SHA256_SIZE])
 {
@@ -79,20 +126,28 @@ static enum err record_get(struct store *store, const char *chain, int64_t idx, 
 		return e;
 	if (PQntuples(r) == 0)
 		return ERR_NOT_FOUND;
-	buf_put(json, PQgetvalue(r, 0, 0), (size_t)PQgetlength(r, 0, 0));
+
+	size_t len;
+	const char *text = text_of(s, r, 0, 0, chain, idx, &len);
+
+	buf_put(json, text, len);
 	return pg_octets_of(r, 0, 1, leaf, SHA256_SIZE) ? json->err : ERR_FORMAT;
 }
 
-static enum err page_walk(PGresult *r, int64_t *next, store_row *take, void *arg)
+static enum err page_walk(const struct postgres *s, const PGresult *r, const char *chain,
+	int64_t *next, store_row *take, void *arg)
 {
 	enum err e = ERR_OK;
 
 	for (int i = 0; i < PQntuples(r) && !e; i++) {
 		uint8_t leaf[SHA256_SIZE] = {0};
+		int64_t idx = pg_int(r, i, 0);
+		size_t len;
+		const char *json = text_of(s, r, i, 1, chain, idx, &len);
 
-		*next = pg_int(r, i, 0) + 1;
+		*next = idx + 1;
 		pg_octets_of(r, i, 2, leaf, sizeof(leaf));
-		e = take(arg, *next - 1, PQgetvalue(r, i, 1), (size_t)PQgetlength(r, i, 1), leaf);
+		e = take(arg, idx, json, len, leaf);
 	}
 	return e;
 }
@@ -114,7 +169,7 @@ static enum err record_walk(
 			return e;
 		s->result[--s->results] = NULL;
 		count = PQntuples(r) < rows ? 0 : PQntuples(r);
-		e = page_walk(r, &from, take, arg);
+		e = page_walk(s, r, chain, &from, take, arg);
 		PQclear(r);
 	}
 	return e;
@@ -172,6 +227,8 @@ const struct store_engine store_postgres = {
 	.chain_put = chain_put,
 	.chain_after = chain_after,
 	.record_put = record_put,
+	.record_blank = record_blank,
+	.may_blank = may_blank,
 	.record_get = record_get,
 	.record_walk = record_walk,
 	.attempt_put = pg_attempt_put,

@@ -54,6 +54,9 @@
 		      "idx = $2::int8")                                                            \
 	X(RECORD_WALK, "SELECT idx, record, leaf_hash FROM records WHERE chain = $1::text AND "    \
 		       "idx >= $2::int8 ORDER BY idx LIMIT $3::int8")                              \
+	X(RECORDS_BLANK, "UPDATE records r SET record = '' FROM unnest($1::text[], $2::int8[]) "   \
+			 "q(chain, idx) WHERE r.chain = q.chain AND r.idx = q.idx")                \
+	X(MAY_BLANK, "SELECT has_table_privilege('records', 'UPDATE')::int::int8")                 \
 	X(RECORD_CHAIN, "SELECT chain FROM records WHERE chain > $1::text ORDER BY chain LIMIT 1") \
 	X(ATTEMPTS_PUT, "INSERT INTO attempts SELECT * FROM unnest($1::text[], $2::int8[], "       \
 			"$3::text[], $4::int8[], $5::int8[], $6::text[], $7::text[], "             \
@@ -216,6 +219,7 @@ struct postgres {
 	struct buf text; /* what went wrong last */
 	/* the transaction under way */
 	bool open;		   /* between begin and its end */
+	bool begun;		   /* BEGIN was sent, without the lock */
 	bool sent;		   /* BEGIN was sent, the lock is ours */
 	int64_t number;		   /* of the last credential */
 	int64_t events;		   /* of the last hold_events */
@@ -228,7 +232,7 @@ struct postgres {
 	int64_t expired_until;
 	size_t expired_count;
 	struct pg_expired expired[EXPIRED_KEPT];
-	struct pg_columns records, nodes, credentials;
+	struct pg_columns records, nodes, credentials, blanks;
 	int64_t purge_expired, purge_forgotten, purged; /* purge_expired 0: not now */
 };
 

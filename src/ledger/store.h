@@ -145,8 +145,11 @@ struct store_engine {
 	enum err (*record_get)(struct store *s, const char *chain, int64_t idx, struct buf *json,
 		uint8_t leaf[SHA256_SIZE]);
 	/* Takes its text away: it is archived. Its place and leaf hash stay, and reads give an
-	 * empty text. NULL: the engine can't. */
+	 * empty text. A transaction that has done nothing else yet keeps no other writer waiting.
+	 */
 	enum err (*record_blank)(struct store *s, const char *chain, int64_t idx);
+	/* Whether that is allowed here: ERR_NOT_FOUND and *why. NULL: always. */
+	enum err (*may_blank)(struct store *s, struct refusal *why);
 	/* The first chain that has a record and sorts after this one; ERR_NOT_FOUND. "" begins.
 	 * out: CHAIN_SIZE octets, may be `chain`. */
 	enum err (*record_chain_after)(struct store *s, const char *chain, char *out);
