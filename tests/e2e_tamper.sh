@@ -33,6 +33,8 @@ issue_some www384 4
 [ "$(api auditor /v1/keys/www384/hold -H 'Content-Type: application/json' -d '{"reason":"a ceremony"}')" = 200 ] ||
 	fail "no hold: $(cat "$WORK/out/body")"
 issue_some www 3
+[ "$(api edge /v1/keys/www/credentials -H 'Content-Type: application/json' -H 'Idempotency-Key: one' \
+	-d "{\"public_key\":\"$spki\"}")" = 201 ] || fail "$(cat "$WORK/out/body")"
 service_stop
 ledger_verify
 vkey=$(sed -n 's|.*, verifier key ||p' "$WORK/out/verify" | head -n 1)

@@ -122,6 +122,9 @@ static enum err take_authorised(struct judge *j, const struct record *r)
 	if (what)
 		wrong(j, r->idx, what);
 	order_check(j, r);
+	if (j->tables && r->idempotency.len &&
+		recall_authorised(&j->tables->recall, r, j->tables->now))
+		return ERR_NOMEM;
 	return begin(j, r);
 }
 
@@ -173,6 +176,8 @@ static enum err release(struct judge *j, const struct record *r, const struct re
 		e = tally_idempotency(&j->tally, authorised, &before);
 	if (e)
 		return e;
+	if (j->tables && authorised->idempotency.len)
+		recall_issued(&j->tables->recall, r, authorised);
 	if (j->tables && (what = tables_credential(j->tables, r, authorised)))
 		wrong(j, r->idx, what);
 	if (before)

@@ -32,6 +32,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/rules.c src/ledger/rules.h \
 	src/ledger/tally.c src/ledger/tally.h \
 	src/ledger/tables.c src/ledger/tables.h \
+	src/ledger/recall.c src/ledger/recall.h \
 	src/ledger/judge.c src/ledger/judge_save.c src/ledger/judge.h \
 	src/ledger/bookmark.c src/ledger/bookmark.h \
 	src/ledger/verify.c src/ledger/verify_resume.c src/ledger/verify.h src/ledger/verify_walk.h \

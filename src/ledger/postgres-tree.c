@@ -190,6 +190,66 @@ enum err pg_credential_walk(
 	return e;
 }
 
+/* ---- all rows ---- */
+
+/* The page stays in our hands while its rows are taken: whoever takes them may ask for others. */
+static enum err page_ask(struct postgres *s, PGresult **page, enum err e)
+{
+	if (!e)
+		e = pg_sync(s);
+	*page = e ? NULL : s->result[s->results - 1];
+	if (!e)
+		s->result[--s->results] = NULL;
+	return e;
+}
+
+enum err pg_attempt_walk(struct store *store, store_attempt_row *row, void *arg)
+{
+	struct postgres *s = (struct postgres *)store;
+	struct store_attempt a = {.id = "", .attempt = -1};
+	int count = WALK_ROWS;
+	enum err e = pg_ready(s);
+
+	while (!e && count == WALK_ROWS) {
+		PGresult *page;
+
+		e = page_ask(s, &page,
+			pg_queue(s, PG_ATTEMPT_WALK, "tii", a.id, a.attempt, (int64_t)WALK_ROWS));
+		count = e ? 0 : PQntuples(page);
+		for (int i = 0; i < count && !e; i++) {
+			e = pg_attempt_read(page, i, &a);
+			if (!e)
+				e = row(arg, &a);
+		}
+		PQclear(page);
+	}
+	return e;
+}
+
+enum err pg_idempotency_walk(struct store *store, store_idempotency_row *row, void *arg)
+{
+	struct postgres *s = (struct postgres *)store;
+	struct store_idempotency at = {.client = ""};
+	int count = WALK_ROWS;
+	enum err e = pg_ready(s);
+
+	while (!e && count == WALK_ROWS) {
+		PGresult *page;
+
+		e = page_ask(s, &page,
+			pg_queue(s, PG_IDEMPOTENCY_WALK, "ttti", at.client, at.key, at.idempotency,
+				(int64_t)WALK_ROWS));
+		count = e ? 0 : PQntuples(page);
+		for (int i = 0; i < count && !e; i++) {
+			e = pg_idempotency_read(page, i, 0, &at);
+			if (!e)
+				e = row(arg, &at);
+		}
+		PQclear(page);
+	}
+	return e;
+}
+
 /* ---- holds ---- */
 
 enum err pg_hold_put(struct store *store, const char *key, const char *client, const char *reason)

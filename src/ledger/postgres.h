@@ -73,6 +73,11 @@
 		"AND i.client = a.client AND i.key = a.key AND i.name = a.idempotency")            \
 	X(ATTEMPT_OPEN, "SELECT " ATTEMPT_COLUMNS " FROM attempts a WHERE issued < 0 AND chain = " \
 			"$1::text AND idx > $2::int8 ORDER BY idx LIMIT 1")                        \
+	X(ATTEMPT_WALK, "SELECT " ATTEMPT_COLUMNS " FROM attempts a WHERE (id, attempt) > "        \
+			"($1::text, $2::int8) ORDER BY id, attempt LIMIT $3::int8")                \
+	X(IDEMPOTENCY_WALK, "SELECT " IDEMPOTENCY_COLUMNS " FROM idempotency i WHERE (client, "    \
+			    "key, name) > ($1::text, $2::text, $3::text) ORDER BY client, key, "   \
+			    "name LIMIT $4::int8")                                                 \
 	X(COUNTS_ADD, "INSERT INTO counts AS c SELECT * FROM unnest($1::text[], $2::text[], "      \
 		      "$3::int8[]) ON CONFLICT (kind, name) DO UPDATE SET live = c.live + "        \
 		      "excluded.live")                                                             \
@@ -319,6 +324,7 @@ enum err pg_attempt_issue(struct store *s, const char *id, int64_t attempt, int6
 enum err pg_attempt_drop(struct store *s, const struct store_attempt *a);
 enum err pg_attempt_open(
 	struct store *s, const char *chain, int64_t after, struct store_attempt *out);
+enum err pg_attempt_walk(struct store *s, store_attempt_row *row, void *arg);
 enum err pg_live_count(
 	struct store *s, const char *key, const char *client, int64_t now, uint64_t *count);
 enum err pg_live_latest(struct store *s, const char *key, const char *client, bool open,
@@ -328,6 +334,7 @@ enum err pg_live_shared(struct store *s, const uint8_t spki_sha256[SHA256_SIZE],
 enum err pg_purge(struct store *s, int64_t expired, int64_t forgotten);
 enum err pg_idempotency_get(struct store *s, struct store_idempotency *i);
 enum err pg_idempotency_put(struct store *s, const struct store_idempotency *i);
+enum err pg_idempotency_walk(struct store *s, store_idempotency_row *row, void *arg);
 enum err pg_leaf_get(struct store *s, const char *chain, uint64_t idx, uint8_t leaf[SHA256_SIZE]);
 enum err pg_record_chain_after(struct store *s, const char *chain, char *out);
 enum err pg_node_put(struct store *s, const char *chain, unsigned level, uint64_t index,

@@ -38,8 +38,15 @@ static enum err attempt_read(sqlite3_stmt *st, struct store_attempt *out)
 	out->idx = sqlite3_column_int64(st, 3);
 	out->issued = sqlite3_column_int64(st, 4);
 	out->expiry = sqlite3_column_int64(st, 8);
-	sqlite3_reset(st);
 	return ok ? ERR_OK : ERR_FORMAT;
+}
+
+static enum err attempt_take(sqlite3_stmt *st, struct store_attempt *out)
+{
+	enum err e = attempt_read(st, out);
+
+	sqlite3_reset(st);
+	return e;
 }
 
 enum err sqlite_attempt_get(
@@ -48,7 +55,7 @@ enum err sqlite_attempt_get(
 	sqlite3_stmt *st;
 	enum err e = sqlite_row(s, &st, S_ATTEMPT_GET, "ti", id, attempt);
 
-	return e ? e : attempt_read(st, out);
+	return e ? e : attempt_take(st, out);
 }
 
 enum err sqlite_attempt_issue(struct store *s, const char *id, int64_t attempt, int64_t issued)
@@ -69,7 +76,27 @@ enum err sqlite_attempt_open(
 	sqlite3_stmt *st;
 	enum err e = sqlite_row(s, &st, S_ATTEMPT_OPEN, "ti", chain, after);
 
-	return e ? e : attempt_read(st, out);
+	return e ? e : attempt_take(st, out);
+}
+
+enum err sqlite_attempt_walk(struct store *s, store_attempt_row *row, void *arg)
+{
+	struct store_attempt a;
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_ATTEMPT_WALK, "");
+
+	if (e)
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	while (!(e = attempt_read(st, &a)) && !(e = row(arg, &a))) {
+		int rc = sqlite3_step(st);
+
+		if (rc != SQLITE_ROW) {
+			e = sqlite_err((struct sqlite *)s, rc);
+			break;
+		}
+	}
+	sqlite3_reset(st);
+	return e;
 }
 
 enum err sqlite_live_count(

@@ -209,6 +209,18 @@ static enum err record_walk(
 	return e ? e : sqlite_err(s, rc);
 }
 
+static enum err idempotency_read(sqlite3_stmt *st, struct store_idempotency *i)
+{
+	i->time = sqlite3_column_int64(st, 1);
+	i->authorised = sqlite3_column_int64(st, 4);
+	i->issued = sqlite3_column_int64(st, 5);
+	return sqlite_blob_column(st, 0, i->request_sha256, SHA256_SIZE) &&
+			       sqlite_text_column(st, 2, i->id, sizeof(i->id)) &&
+			       sqlite_text_column(st, 3, i->chain, sizeof(i->chain))
+		       ? ERR_OK
+		       : ERR_FORMAT;
+}
+
 static enum err idempotency_get(struct store *s, struct store_idempotency *i)
 {
 	sqlite3_stmt *st;
@@ -217,15 +229,33 @@ static enum err idempotency_get(struct store *s, struct store_idempotency *i)
 
 	if (e)
 		return e;
-	if (!sqlite_blob_column(st, 0, i->request_sha256, SHA256_SIZE) ||
-		!sqlite_text_column(st, 2, i->id, sizeof(i->id)) ||
-		!sqlite_text_column(st, 3, i->chain, sizeof(i->chain)))
-		e = ERR_FORMAT;
-	i->time = sqlite3_column_int64(st, 1);
-	i->authorised = sqlite3_column_int64(st, 4);
-	i->issued = sqlite3_column_int64(st, 5);
+	e = idempotency_read(st, i);
 	sqlite3_reset(st);
 	return e;
+}
+
+static enum err idempotency_walk(struct store *s, store_idempotency_row *row, void *arg)
+{
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_IDEMPOTENCY_WALK, "");
+	int rc = SQLITE_ROW;
+
+	if (e)
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	while (!e && rc == SQLITE_ROW) {
+		struct store_idempotency i;
+		bool named = sqlite_text_column(st, 6, i.client, sizeof(i.client)) &&
+			     sqlite_text_column(st, 7, i.key, sizeof(i.key)) &&
+			     sqlite_text_column(st, 8, i.idempotency, sizeof(i.idempotency));
+
+		e = named ? idempotency_read(st, &i) : ERR_FORMAT;
+		if (!e)
+			e = row(arg, &i);
+		if (!e)
+			rc = sqlite3_step(st);
+	}
+	sqlite3_reset(st);
+	return e ? e : sqlite_err((struct sqlite *)s, rc);
 }
 
 static enum err idempotency_put(struct store *s, const struct store_idempotency *i)
@@ -299,12 +329,14 @@ const struct store_engine store_sqlite = {
 	.attempt_issue = sqlite_attempt_issue,
 	.attempt_drop = sqlite_attempt_drop,
 	.attempt_open = sqlite_attempt_open,
+	.attempt_walk = sqlite_attempt_walk,
 	.live_count = sqlite_live_count,
 	.live_latest = sqlite_live_latest,
 	.live_shared = sqlite_live_shared,
 	.purge = sqlite_purge,
 	.idempotency_get = idempotency_get,
 	.idempotency_put = idempotency_put,
+	.idempotency_walk = idempotency_walk,
 	.hold_put = hold_put,
 	.hold_drop = hold_drop,
 	.hold_find = hold_find,

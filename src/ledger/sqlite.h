@@ -29,6 +29,9 @@
 	X(ATTEMPT_DROP, "DELETE FROM attempts WHERE id = ?1 AND attempt = ?2")                     \
 	X(ATTEMPT_OPEN, "SELECT * FROM attempts WHERE issued < 0 AND chain = ?1 "                  \
 			"AND idx > ?2 ORDER BY idx LIMIT 1")                                       \
+	X(ATTEMPT_WALK, "SELECT * FROM attempts")                                                  \
+	X(IDEMPOTENCY_WALK, "SELECT request_sha256, time, id, chain, authorised, issued, client, " \
+			    "key, name FROM idempotency")                                          \
 	X(COUNT_ADD, "INSERT INTO counts VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE "               \
 		     "SET live = live + ?3")                                                       \
 	X(COUNT_CLEAN, "DELETE FROM counts WHERE kind = ?1 AND name = ?2 AND live = 0")            \
@@ -129,6 +132,7 @@ enum err sqlite_attempt_issue(struct store *s, const char *id, int64_t attempt, 
 enum err sqlite_attempt_drop(struct store *s, const struct store_attempt *a);
 enum err sqlite_attempt_open(
 	struct store *s, const char *chain, int64_t after, struct store_attempt *out);
+enum err sqlite_attempt_walk(struct store *s, store_attempt_row *row, void *arg);
 enum err sqlite_live_count(
 	struct store *s, const char *key, const char *client, int64_t now, uint64_t *count);
 enum err sqlite_live_latest(struct store *s, const char *key, const char *client, bool open,

@@ -68,6 +68,9 @@ struct store_credential {
 /* Anything but ERR_OK ends the walk. */
 typedef enum err store_credential_row(void *arg, const struct store_credential *c);
 
+typedef enum err store_attempt_row(void *arg, const struct store_attempt *a);
+typedef enum err store_idempotency_row(void *arg, const struct store_idempotency *i);
+
 /* A row of records; json is borrowed during the call. Anything but ERR_OK ends the walk. */
 typedef enum err store_row(
 	void *arg, int64_t idx, const char *json, size_t len, const uint8_t leaf[SHA256_SIZE]);
@@ -166,6 +169,8 @@ struct store_engine {
 	/* The open one of this chain with the lowest idx above `after`; ERR_NOT_FOUND. */
 	enum err (*attempt_open)(
 		struct store *s, const char *chain, int64_t after, struct store_attempt *out);
+	/* All of them, in any order. */
+	enum err (*attempt_walk)(struct store *s, store_attempt_row *row, void *arg);
 	/* Attempts, open or issued, that expire after now: of a key, of a client ("" = any, not
 	 * both "" and not both given). */
 	enum err (*live_count)(
@@ -183,6 +188,8 @@ struct store_engine {
 	/* out's first three members name it. ERR_NOT_FOUND. */
 	enum err (*idempotency_get)(struct store *s, struct store_idempotency *out);
 	enum err (*idempotency_put)(struct store *s, const struct store_idempotency *i);
+	/* All of them, in any order. */
+	enum err (*idempotency_walk)(struct store *s, store_idempotency_row *row, void *arg);
 
 	/* A hold on a key, a client, or a client's use of a key; "" = any. */
 	enum err (*hold_put)(

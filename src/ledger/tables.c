@@ -14,9 +14,10 @@ struct tables_hold {
 	struct tables_hold *next;
 };
 
-/* Of one delegation key, what may be unexpired. */
+/* Of one delegation key or one client, what may be unexpired. */
 struct tables_live {
-	char key[NAME_SIZE];
+	bool of_client;
+	char name[NAME_SIZE];
 	int64_t *expiry;
 	size_t count, room;
 	struct tables_live *next;
@@ -37,6 +38,7 @@ void tables_free(struct tables *t)
 		free(t->live);
 		t->live = next;
 	}
+	recall_free(&t->recall);
 }
 
 void tables_time(struct tables *t, int64_t time)
@@ -95,17 +97,19 @@ const char *tables_credential(
 	return NULL;
 }
 
-static enum err live_add(struct tables *t, const struct octets *key, int64_t expiry)
+static enum err live_add(
+	struct tables *t, bool of_client, const struct octets *name, int64_t expiry)
 {
 	struct tables_live *l = t->live;
 
-	while (l && !is(key, l->key))
+	while (l && (l->of_client != of_client || !is(name, l->name)))
 		l = l->next;
 	if (!l) {
 		l = calloc(1, sizeof(*l));
 		if (!l)
 			return ERR_NOMEM;
-		state_text(l->key, sizeof(l->key), key);
+		l->of_client = of_client;
+		state_text(l->name, sizeof(l->name), name);
 		l->next = t->live;
 		t->live = l;
 	}
@@ -122,11 +126,12 @@ static enum err live_add(struct tables *t, const struct octets *key, int64_t exp
 	return ERR_OK;
 }
 
-static enum err released(void *arg, const char *key, int64_t expiry)
+static enum err released(void *arg, const char *key, const char *client, int64_t expiry)
 {
-	struct octets name = octets_text(key);
+	struct octets k = octets_text(key), c = octets_text(client);
+	enum err e = live_add(arg, false, &k, expiry);
 
-	return live_add(arg, &name, expiry);
+	return e ? e : live_add(arg, true, &c, expiry);
 }
 
 enum err tables_chain(struct tables *t, const struct tally *tally, const struct attempts *open)
@@ -139,9 +144,13 @@ enum err tables_chain(struct tables *t, const struct tally *tally, const struct 
 		const struct attempt *at = &open->slot[i];
 
 		buf_reset(&text);
-		if (at->state == ATTEMPT_OPEN && at->number &&
-			!record_parse(&r, &text, at->json, at->len))
-			e = live_add(t, &r.key, r.expiry);
+		t->open += at->state == ATTEMPT_OPEN;
+		if (at->state != ATTEMPT_OPEN || !at->number ||
+			record_parse(&r, &text, at->json, at->len))
+			continue;
+		e = live_add(t, false, &r.key, r.expiry);
+		if (!e)
+			e = live_add(t, true, &r.client, r.expiry);
 	}
 	buf_free(&text);
 	return e;
@@ -178,16 +187,113 @@ static enum err lives_check(struct tables *t, void (*say)(void *arg, const char 
 
 		for (size_t i = 0; i < l->count; i++)
 			want += l->expiry[i] > t->now;
-		e = t->store->engine->live_count(t->store, l->key, "", t->now, &has);
+		e = t->store->engine->live_count(t->store, l->of_client ? "" : l->name,
+			l->of_client ? l->name : "", t->now, &has);
 		if (e || want == has)
 			continue;
 		snprintf(text, sizeof(text),
-			"the key %s has %llu unexpired credentials by the records, the tables "
+			"the %s %s has %llu unexpired credentials by the records, the tables "
 			"count %llu",
-			l->key, (unsigned long long)want, (unsigned long long)has);
+			l->of_client ? "client" : "key", l->name, (unsigned long long)want,
+			(unsigned long long)has);
 		say(arg, text);
 	}
 	return e;
+}
+
+/* ---- rows of attempts ---- */
+
+struct attempts_rows {
+	struct tables *tables;
+	void (*say)(void *arg, const char *what);
+	void *arg;
+	uint64_t open;
+	struct buf json, text;
+};
+
+/* ERR_NOT_FOUND: it is archived; ERR_FORMAT: it is not there, or is none. */
+static enum err record_of(
+	struct attempts_rows *rows, const char *chain, int64_t idx, struct record *r)
+{
+	struct store *s = rows->tables->store;
+	uint8_t leaf[SHA256_SIZE];
+
+	buf_reset(&rows->json);
+	buf_reset(&rows->text);
+
+	enum err e = s->engine->record_get(s, chain, idx, &rows->json, leaf);
+
+	if (e)
+		return e == ERR_NOT_FOUND ? ERR_FORMAT : e;
+	if (rows->json.len == 0)
+		return ERR_NOT_FOUND;
+	return record_parse(r, &rows->text, (const char *)rows->json.octets, rows->json.len)
+		       ? ERR_FORMAT
+		       : ERR_OK;
+}
+
+static bool begins(const struct record *r, const struct store_attempt *a)
+{
+	bool test = r->type == RECORD_SELF_TEST;
+
+	return (test || r->type == RECORD_AUTHORISED) && is(&r->id, a->id) &&
+	       (test ? 0 : r->attempt) == a->attempt && is(&r->key, a->key) &&
+	       is(&r->client, a->client) && is(&r->idempotency, a->idempotency) &&
+	       (test ? 0 : r->expiry) == a->expiry &&
+	       (test || (r->spki_sha256.len == SHA256_SIZE &&
+				memcmp(r->spki_sha256.at, a->spki_sha256, SHA256_SIZE) == 0));
+}
+
+static bool is_release(const struct record *r, const struct store_attempt *a)
+{
+	return r->type == RECORD_ISSUED && is(&r->id, a->id) && r->attempt == a->attempt;
+}
+
+static enum err attempt_row(void *arg, const struct store_attempt *a)
+{
+	struct attempts_rows *rows = arg;
+	struct record r;
+	char text[256];
+	enum err e = record_of(rows, a->chain, a->idx, &r);
+	bool good = e == ERR_NOT_FOUND || (!e && begins(&r, a));
+
+	rows->open += a->issued == NO_IDX;
+	if (good && a->issued != NO_IDX) {
+		e = record_of(rows, a->chain, a->issued, &r);
+		good = e == ERR_NOT_FOUND || (!e && is_release(&r, a));
+	}
+	if (e && e != ERR_NOT_FOUND && e != ERR_FORMAT)
+		return e;
+	if (good)
+		return ERR_OK;
+	snprintf(text, sizeof(text),
+		"the table of attempts has one that is not what its records say (id %s, attempt "
+		"%lld)",
+		a->id, (long long)a->attempt);
+	rows->say(rows->arg, text);
+	return ERR_OK;
+}
+
+static enum err attempts_check(
+	struct tables *t, void (*say)(void *arg, const char *what), void *arg)
+{
+	struct attempts_rows rows = {.tables = t,
+		.say = say,
+		.arg = arg,
+		.json = BUF_INIT(RECORD_MAX),
+		.text = BUF_INIT(RECORD_MAX)};
+	enum err e = t->store->engine->attempt_walk(t->store, attempt_row, &rows);
+	char text[128];
+
+	buf_free(&rows.json);
+	buf_free(&rows.text);
+	if (e || rows.open == t->open)
+		return e;
+	snprintf(text, sizeof(text),
+		"the table of attempts has %llu without an outcome, the records %llu",
+		(unsigned long long)rows.open, (unsigned long long)t->open);
+	say(arg, text);
+	return ERR_OK;
 }
 
 static enum err holds_check(struct tables *t, void (*say)(void *arg, const char *what), void *arg)
@@ -238,6 +344,10 @@ enum err tables_check(struct tables *t, void (*say)(void *arg, const char *what)
 		say(arg, text);
 	}
 	if (!e)
+		e = attempts_check(t, say, arg);
+	if (!e)
 		e = lives_check(t, say, arg);
+	if (!e)
+		e = recall_check(&t->recall, t->store, t->now, say, arg);
 	return e ? e : holds_check(t, say, arg);
 }

@@ -1,9 +1,10 @@
-/* What the store keeps besides the records, to decide fast and to answer: credentials, holds,
- * counts of unexpired ones. Against what the records say. */
+/* What the store keeps besides the records, to decide fast and to answer: credentials, attempts,
+ * counts of unexpired ones, Idempotency-Keys, holds. Against what the records say. */
 #ifndef DCSIGN_TABLES_H
 #define DCSIGN_TABLES_H
 
 #include "attempts.h"
+#include "recall.h"
 #include "store.h"
 #include "tally.h"
 
@@ -11,7 +12,9 @@ struct tables {
 	struct store *store;
 	struct tables_hold *hold;
 	struct tables_live *live;
+	struct recall recall;
 	uint64_t credentials;
+	uint64_t open; /* attempts without an outcome, self-tests too */
 	bool archived; /* some records are, and the rows of theirs are not compared */
 	int64_t now;   /* the newest time of a record */
 };

@@ -173,12 +173,13 @@ enum err tally_idempotency(struct tally *t, const struct record *r, bool *before
 }
 
 enum err tally_each(const struct tally *t,
-	enum err (*one)(void *arg, const char *key, int64_t expiry), void *arg)
+	enum err (*one)(void *arg, const char *key, const char *client, int64_t expiry), void *arg)
 {
 	enum err e = ERR_OK;
 
 	for (size_t i = 0; !e && i < t->lives; i++)
-		e = one(arg, t->name[t->live[i].key].name, t->live[i].expiry);
+		e = one(arg, t->name[t->live[i].key].name, t->name[t->live[i].client].name,
+			t->live[i].expiry);
 	return e;
 }
 

@@ -23,7 +23,7 @@ enum err tally_release(
 enum err tally_idempotency(struct tally *t, const struct record *r, bool *before);
 /* What has not been seen to expire. */
 enum err tally_each(const struct tally *t,
-	enum err (*one)(void *arg, const char *key, int64_t expiry), void *arg);
+	enum err (*one)(void *arg, const char *key, const char *client, int64_t expiry), void *arg);
 /* All of it, appended; and back into an empty one. False: it is not that, or no memory. */
 void tally_save(const struct tally *t, struct buf *out);
 bool tally_load(struct tally *t, struct reader *in);

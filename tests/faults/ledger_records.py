@@ -76,12 +76,16 @@ class Head:
 @dataclass
 class Tables:
     """What the store keeps besides: rows as tuples. credentials: (id, chain, authorised, issued, key, client,
-    expiry, time); holds: (key, client), "" = any; live: (key, expiry) of attempts of clients; notes: by chain; nodes:
-    roots of perfect subtrees by (chain, level, idx)."""
+    expiry, time); holds: (key, client), "" = any; attempts: (id, attempt, chain, idx, issued, key, client, spki_sha256,
+    expiry, idempotency), a self-test's attempt is 0, issued is -1 without a release; counts: (kind, name) of unpurged
+    ones; idempotency: by (client, key, name) (request_sha256, time, id, chain, authorised, issued); notes: by chain;
+    nodes: roots of perfect subtrees by (chain, level, idx)."""
 
     credentials: list
     holds: list
-    live: list
+    attempts: list
+    counts: dict
+    idempotency: dict
     notes: dict
     nodes: dict
 
@@ -127,7 +131,16 @@ def from_sqlite(path):
         tables = Tables(
             db.execute("SELECT id, chain, authorised, issued, key, client, expiry, time FROM credentials").fetchall(),
             db.execute("SELECT key, client FROM holds").fetchall(),
-            db.execute("SELECT key, expiry FROM attempts WHERE client <> ''").fetchall(),
+            db.execute(
+                "SELECT id, attempt, chain, idx, issued, key, client, spki_sha256, expiry, idempotency FROM attempts"
+            ).fetchall(),
+            {(kind, name): live for kind, name, live in db.execute("SELECT kind, name, live FROM counts")},
+            {
+                row[:3]: row[3:]
+                for row in db.execute(
+                    "SELECT client, key, name, request_sha256, time, id, chain, authorised, issued FROM idempotency"
+                )
+            },
             dict(db.execute("SELECT chain, note FROM checkpoints")),
             {(c, level, idx): h for c, level, idx, h in db.execute("SELECT chain, level, idx, hash FROM nodes")},
         )

@@ -299,29 +299,38 @@ def edge(leaves):
 
 def write_tables(db, rows):
     """What follows from the records; a record that can't be read gives nothing."""
-    attempts, holds = {}, {}
+    attempts, holds, keys = {}, {}, {}
     for row in rows:
         try:
             r = json.loads(row.text)
-            kind, name = r["type"], (r.get("id"), r.get("attempt"))
-            if kind == "AUTHORISED":
-                attempts[name] = r
-            elif kind in ("FAILED", "UNKNOWN", "LATE"):
+            kind, name = r["type"], (r.get("id"), r.get("attempt", 0))
+            if kind in ("AUTHORISED", "SELF-TEST"):
+                attempts[name] = {"issued": -1, **r}
+                if "idempotency" in r:
+                    of = (r["client"], r["key"], r["idempotency"])
+                    keys[of] = [bytes.fromhex(r["request_sha256"]), r["now"], r["id"], r["chain"], r["idx"], -1]
+            elif kind in ("FAILED", "UNKNOWN", "LATE", "KEY-PROVED", "KEY-REFUSED"):
                 attempts.pop(name, None)
             elif kind == "ISSUED":
                 a = attempts[name]
+                a["issued"] = r["idx"]
                 values = (r["id"], r["chain"], a["idx"], r["idx"], a["key"], a["client"], a["expiry"], r["time"])
                 db.execute("INSERT INTO credentials VALUES (NULL,?,?,?,?,?,?,?,?)", values)
+                if "idempotency" in a:
+                    keys[a["client"], a["key"], a["idempotency"]][2:] = [r["id"], r["chain"], a["idx"], r["idx"]]
             elif kind in ("HELD", "RELEASED"):
                 holds[r.get("key", ""), r.get("client", "")] = kind == "HELD"
         except (ValueError, KeyError, TypeError):
             pass
     for (name, number), a in attempts.items():
-        values = (name, number, a["chain"], a["idx"], 0, a["key"], a["client"], b"", a["expiry"], "")
+        values = (name, number, a["chain"], a["idx"], a["issued"], a["key"], a.get("client", ""))
+        values += (bytes.fromhex(a.get("spki_sha256", "00" * 32)), a.get("expiry", 0), a.get("idempotency", ""))
         db.execute("INSERT INTO attempts VALUES (?,?,?,?,?,?,?,?,?,?)", values)
-        for kind in ("key", "client"):
+        for kind in ("key", "client") if "client" in a else ():
             db.execute("INSERT INTO counts VALUES (?,?,1) ON CONFLICT DO UPDATE SET live = live + 1", (kind, a[kind]))
     db.executemany("INSERT INTO holds VALUES (?,?,'')", [h for h, held in holds.items() if held])
+    for of, row in keys.items():
+        db.execute("INSERT INTO idempotency VALUES (?,?,?,?,?,?,?,?,?)", (*of, *row))
 
 
 def write_sqlite(path, ledger):

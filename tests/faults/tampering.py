@@ -207,6 +207,56 @@ def a_live_credential_forgotten(c):
     c.run("UPDATE counts SET live = live - 1")
 
 
+@case("unexpired credentials by the records")
+def a_client_counted_too_low(c):
+    c.run("UPDATE counts SET live = live - 1 WHERE kind = 'client'")
+
+
+@case("the table of attempts has one that is not what its records say")
+def another_dc_key_in_the_table_of_attempts(c):
+    c.run("UPDATE attempts SET spki_sha256 = zeroblob(32) WHERE id = (SELECT id FROM credentials WHERE number = 2)")
+
+
+@case("the table of attempts has one that is not what its records say")
+def an_attempt_with_anothers_outcome(c):
+    c.run("UPDATE attempts SET issued = (SELECT max(issued) FROM credentials) WHERE id = (SELECT id FROM credentials WHERE number = 1)")
+
+
+@case("without an outcome")
+def a_credential_shown_as_open(c):
+    c.run("UPDATE attempts SET issued = -1 WHERE id = (SELECT id FROM credentials WHERE number = 1)")
+
+
+@case("the table of Idempotency-Keys has one less")
+def a_forgotten_idempotency_key(c):
+    c.run("DELETE FROM idempotency")
+
+
+@case("the table of Idempotency-Keys has one more")
+def an_idempotency_key_that_nobody_used(c):
+    c.run("INSERT INTO idempotency SELECT client, key, 'another', request_sha256, time, id, chain, authorised, issued FROM idempotency LIMIT 1")
+
+
+@case("the table of Idempotency-Keys has another request")
+def another_request_under_an_idempotency_key(c):
+    c.run("UPDATE idempotency SET request_sha256 = zeroblob(32)")
+
+
+@case("the table of Idempotency-Keys has another credential, or none")
+def a_released_credential_that_would_be_asked_for_again(c):
+    c.run("UPDATE idempotency SET issued = -1")
+
+
+@case("the table of Idempotency-Keys has another attempt")
+def another_clients_credential_under_an_idempotency_key(c):
+    c.run("UPDATE idempotency SET authorised = (SELECT authorised FROM credentials WHERE number = 1), id = (SELECT id FROM credentials WHERE number = 1)")
+
+
+@case("the table of Idempotency-Keys has another time")
+def an_idempotency_key_that_is_forgotten_later(c):
+    c.run("UPDATE idempotency SET time = time + 3600")
+
+
 # ---- everything anew, hashes and heads made to fit: a second history ----
 
 

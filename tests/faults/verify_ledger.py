@@ -186,9 +186,56 @@ class Verifier:
         if tables.notes != {w.chain: w.note for w in walks if w.note}:
             self.wrong("ledger", None, "the signed heads that the store keeps are not the newest of the records")
         now = max((w.newest for w in walks), default=0)
-        by_records = sorted(k for w in walks for k, expiry in w.unexpired() if expiry > now)
-        if sorted(k for k, expiry in tables.live if expiry > now) != by_records:
-            self.wrong("ledger", None, "the table of attempts does not have the unexpired credentials of the records")
+        self.check_attempts(walks, now)
+        self.check_idempotency(walks, now)
+
+    def check_attempts(self, walks, now):
+        """Open ones and unexpired credentials are there; others may be."""
+        tables = self.ledger.tables
+        by_records = {row[:2]: row for w in walks for row in w.begun()}
+        rows = {row[:2]: row for row in tables.attempts if (row[2], row[3]) not in self.archived}
+        for name, row in rows.items():
+            if by_records.get(name) != row:
+                self.wrong("ledger", None, f"the table of attempts has one that is not what its records say: {name}")
+        for name, row in by_records.items():
+            if name not in rows and (row[4] < 0 or row[8] > now):
+                self.wrong("ledger", None, f"the table of attempts lacks one: {name}")
+        counts = {}
+        for row in tables.attempts:
+            for kind, name in (("key", row[5]), ("client", row[6])) if row[6] else ():
+                counts[kind, name] = counts.get((kind, name), 0) + 1
+        if {name: n for name, n in tables.counts.items() if n} != counts:
+            self.wrong("ledger", None, "the counts of attempts are not those of the table")
+
+    def check_idempotency(self, walks, now):
+        """What was asked under a key in the last day, and what was released."""
+        asked, released = {}, {}
+        for w in walks:
+            for a in w.attempts.values():
+                r = a.opened
+                if r["type"] != "AUTHORISED" or "idempotency" not in r or r["now"] <= now - DAY:
+                    continue
+                name = (r["client"], r["key"], r["idempotency"])
+                asked.setdefault(name, []).append((r["request_sha256"], r["now"], r["id"], w.chain, r["idx"]))
+                for o in a.outcomes:
+                    if o["type"] == "ISSUED":
+                        released[name] = (r["request_sha256"], r["id"], w.chain, r["idx"], o["idx"])
+        rows = self.ledger.tables.idempotency
+        for name, row in rows.items():
+            if name not in asked:
+                wrong = row[1] > now - DAY
+            else:
+                several = len({c for _, _, _, c, _ in asked[name]}) > 1
+                last = max(asked[name], key=lambda r: r[4])
+                if name in released:
+                    wrong = (row[0], *row[2:]) != released[name] or (not several and row[1] != last[1])
+                else:
+                    wrong = row[5] != -1 or (row[:5] not in asked[name] if several else row[:5] != last)
+            if wrong:
+                self.wrong("ledger", None, f"the table of Idempotency-Keys is not what the records say: {name}")
+        for name, asks in asked.items():
+            if name not in rows and max(r[1] for r in asks) > now - DAY + 600:
+                self.wrong("ledger", None, f"the table of Idempotency-Keys lacks one: {name}")
 
     def check_places(self, chain, rows, leaves):
         expected = 0
@@ -516,11 +563,18 @@ class Walk:
     def take_config(self, r):
         self.configs[r["generation"]] = r["config"]
 
-    def unexpired(self):
-        """(key, expiry) of what was released and of what is under way."""
+    def begun(self):
+        """What was released and what is under way, as the table of attempts has it."""
         for a in self.attempts.values():
-            if a.opened["type"] == "AUTHORISED" and (not a.outcomes or a.outcomes[0]["type"] == "ISSUED"):
-                yield a.opened["key"], a.opened["expiry"]
+            r, issued = a.opened, a.outcomes[0]["idx"] if a.outcomes else -1
+            if a.outcomes and a.outcomes[0]["type"] != "ISSUED":
+                continue
+            if r["type"] == "SELF-TEST":
+                yield r["id"], 0, self.chain, r["idx"], issued, r["key"], "", r.get("spki_sha256", bytes(32)), 0, ""
+            else:
+                spki = r["spki_sha256"]
+                yield (r["id"], r["attempt"], self.chain, r["idx"], issued, r["key"], r["client"], spki, r["expiry"],
+                       r.get("idempotency", ""))  # fmt: skip
 
     def take_held(self, r):
         self.holds[r.get("key", ""), r.get("client", "")] = (r["time"], True)
