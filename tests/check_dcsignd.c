@@ -692,12 +692,12 @@ int main(void)
 #endif
 	suite_add_tcase(s, b);
 	tcase_add_checked_fixture(b, setup, teardown);
-	tcase_set_timeout(b, 60);
+	tcase_set_timeout(b, 240);
 	tcase_add_test(b, births);
 	tcase_add_test(b, a_death);
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 60);
+	tcase_set_timeout(t, 240);
 	tcase_add_test(t, back_off);
 	tcase_add_test(t, crash_back_off);
 	tcase_add_test(t, garbage);

@@ -820,7 +820,7 @@ int main(void)
 	SRunner *r = srunner_create(s);
 	int failed;
 
-	tcase_set_timeout(c, 60);
+	tcase_set_timeout(c, 240);
 	tcase_add_test(c, issues_end_to_end);
 	tcase_add_test(c, batch_of_256);
 	tcase_add_test(c, ledger_comes_back);

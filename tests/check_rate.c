@@ -106,7 +106,7 @@ int main(void)
 	SRunner *r = srunner_create(s);
 	int bad;
 
-	tcase_set_timeout(c, 60);
+	tcase_set_timeout(c, 240);
 	tcase_add_test(c, distant_token);
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);

@@ -296,7 +296,7 @@ int main(void)
 	SRunner *r = srunner_create(s);
 	int failed;
 
-	tcase_set_timeout(c, 60);
+	tcase_set_timeout(c, 240);
 	tcase_add_test(c, uris);
 	tcase_add_test(c, finds_its_token_only);
 	tcase_add_test(c, wrong_pin);

@@ -13,7 +13,7 @@ SH_LOG_COMPILER = bash
 PY_LOG_COMPILER = /usr/bin/python3
 AM_TESTS_ENVIRONMENT = \
 	export TOP_SRCDIR='$(abs_top_srcdir)' TOP_BUILDDIR='$(abs_top_builddir)'; \
-	export CK_VERBOSITY=normal CK_DEFAULT_TIMEOUT=60;
+	export CK_VERBOSITY=normal CK_DEFAULT_TIMEOUT=240;
 
 CHECK_LINK = src/libdcsign.a $(CHECK_LIBS) $(CRYPTO_LIBS)
 
