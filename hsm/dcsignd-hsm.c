@@ -75,7 +75,7 @@ static enum err log_in(struct token *t, int fd, const char *folder, struct refus
 	if (result == LOGIN_UNSURE)
 		return why->err;
 	if (result == LOGIN_DONE)
-		return breaker_clear(folder, serial, NULL, why);
+		return breaker_taken(folder, serial, &pin, why);
 	breaker_disarm(folder, serial, NULL);
 	return why->err;
 }

@@ -15,14 +15,17 @@
 #include "buf.h"
 #include "digest.h"
 
-#define FILE_PREFIX "pin-breaker."
-#define SALT_SIZE   16
-#define ITERATIONS  20000
-#define TRIES	    2 /* with an unseen end */
+#define FILE_PREFIX  "pin-breaker."
+#define TAKEN_PREFIX "pin-taken."
+#define SALT_SIZE    16
+#define ITERATIONS   20000
+#define TRIES	     2 /* with an unseen end */
+#define TRIES_TAKEN  6 /* the same, of a PIN that the token took before */
 
 void pin_wipe(struct pin *pin)
 {
-	OPENSSL_cleanse(pin, sizeof *pin);
+	OPENSSL_cleanse(pin->text, sizeof pin->text);
+	pin->len = 0;
 	munlock(pin, sizeof *pin);
 }
 
@@ -45,6 +48,9 @@ enum err pin_read(struct pin *pin, int fd, struct refusal *why)
 	}
 	pin->text[n] = '\0';
 	pin->len = (size_t)n;
+	/* the time of the last change of the inode can't be set back by who writes the file */
+	snprintf(pin->source, sizeof pin->source, "%ju %ju %jd.%09ld\n", (uintmax_t)st.st_dev,
+		(uintmax_t)st.st_ino, (intmax_t)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
 	return ERR_OK;
 }
 
@@ -62,7 +68,7 @@ struct breaker {
 	unsigned count;
 };
 
-static bool breaker_path(char path[4096], const char *folder, const char *serial)
+static bool state_path(char path[4096], const char *folder, const char *prefix, const char *serial)
 {
 	char name[64];
 	size_t n = 0;
@@ -75,8 +81,13 @@ static bool breaker_path(char path[4096], const char *folder, const char *serial
 			n += (size_t)snprintf(
 				name + n, sizeof name - n, "_%02x", (unsigned char)*serial);
 	name[n] = '\0';
-	len = snprintf(path, 4096, "%s/" FILE_PREFIX "%s", folder, name);
+	len = snprintf(path, 4096, "%s/%s%s", folder, prefix, name);
 	return len > 0 && len < 4096;
+}
+
+static bool breaker_path(char path[4096], const char *folder, const char *serial)
+{
+	return state_path(path, folder, FILE_PREFIX, serial);
 }
 
 static enum err breaker_digest(
@@ -141,10 +152,25 @@ static bool write_synced(const char *path, const char *text, size_t len)
 	return ok;
 }
 
+static enum err state_store(
+	const char *folder, const char *path, const char *text, size_t len, struct refusal *why)
+{
+	char temporary[4096 + 8];
+
+	snprintf(temporary, sizeof temporary, "%s.new", path);
+	if ((mkdir(folder, 0700) == 0 || errno == EEXIST) && write_synced(temporary, text, len) &&
+		rename(temporary, path) == 0 && folder_sync(folder))
+		return ERR_OK;
+	return refuse(why, ERR_SYSTEM, "state",
+		"%s can't be written (%s), so no login is tried: the folder must belong to this "
+		"process's user",
+		path, strerror(errno));
+}
+
 static enum err breaker_store(
 	const struct breaker *b, const char *folder, const char *path, struct refusal *why)
 {
-	char temporary[4096 + 8], salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1];
+	char salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1];
 	char text[LINES_MAX * LINE_SIZE];
 	size_t len = 0;
 
@@ -156,14 +182,23 @@ static enum err breaker_store(
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s %u %s %s\n",
 			l->refused ? "refused" : "tried", l->count, salt, digest);
 	}
-	snprintf(temporary, sizeof temporary, "%s.new", path);
-	if ((mkdir(folder, 0700) == 0 || errno == EEXIST) && write_synced(temporary, text, len) &&
-		rename(temporary, path) == 0 && folder_sync(folder))
-		return ERR_OK;
-	return refuse(why, ERR_SYSTEM, "state",
-		"%s can't be written (%s), so no login is tried: the folder must belong to this "
-		"process's user",
-		path, strerror(errno));
+	return state_store(folder, path, text, len, why);
+}
+
+/* Whether the token took what this source said when it was asked last. */
+static bool taken_before(const char *folder, const char *serial, const char *source)
+{
+	char path[4096], text[PIN_SOURCE_SIZE] = "";
+	ssize_t n = -1;
+	int fd = state_path(path, folder, TAKEN_PREFIX, serial)
+			 ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+			 : -1;
+
+	if (fd >= 0) {
+		n = read(fd, text, sizeof text - 1);
+		close(fd);
+	}
+	return n > 0 && strcmp(text, source) == 0;
 }
 
 /* The line of this PIN comes first, a new one where there is none. */
@@ -223,11 +258,12 @@ enum err breaker_arm(
 {
 	struct breaker b;
 	char path[4096];
+	unsigned tries = taken_before(folder, serial, pin->source) ? TRIES_TAKEN : TRIES;
 	enum err e = breaker_of(&b, path, folder, serial, pin, why);
 
 	if (e != ERR_OK)
 		return e;
-	if (b.line[0].refused || b.line[0].count >= TRIES)
+	if (b.line[0].refused || b.line[0].count >= tries)
 		return refused_before(&b.line[0], why);
 	b.line[0].count++;
 	return breaker_store(&b, folder, path, why);
@@ -237,11 +273,27 @@ enum err breaker_trip(const char *folder, const char *serial, struct refusal *wh
 {
 	struct breaker b;
 	char path[4096];
+	enum err e;
 
 	if (!breaker_path(path, folder, serial) || breaker_load(&b, path) != ERR_OK)
 		return refuse(why, ERR_SYSTEM, "state", "the PIN breaker can't be read");
 	b.line[0].refused = true;
-	return breaker_store(&b, folder, path, why);
+	e = breaker_store(&b, folder, path, why);
+	if (state_path(path, folder, TAKEN_PREFIX, serial))
+		unlink(path);
+	return e;
+}
+
+enum err breaker_taken(
+	const char *folder, const char *serial, const struct pin *pin, struct refusal *why)
+{
+	char path[4096];
+
+	/* not being able to note it takes nothing away but tries */
+	if (!taken_before(folder, serial, pin->source) &&
+		state_path(path, folder, TAKEN_PREFIX, serial))
+		state_store(folder, path, pin->source, strlen(pin->source), NULL);
+	return breaker_clear(folder, serial, NULL, why);
 }
 
 enum err breaker_disarm(const char *folder, const char *serial, struct refusal *why)

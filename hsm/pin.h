@@ -8,17 +8,19 @@
 
 #include "err.h"
 
-#define PIN_SIZE 256
+#define PIN_SIZE	256
+#define PIN_SOURCE_SIZE 128
 
 struct pin {
 	char text[PIN_SIZE];
 	size_t len;
+	char source[PIN_SOURCE_SIZE]; /* which state of which file it was read from; no secret */
 };
 
 /*
  * Reads a regular file or memfd whole, from its start; one trailing newline is no part of the PIN.
  * ERR_PIN (field `pin`): empty, over 255 octets, a NUL in it, or not a regular file. The memory is
- * locked; pin_wipe overwrites and unlocks it.
+ * locked; pin_wipe overwrites all but the source, and unlocks it.
  */
 enum err pin_read(struct pin *pin, int fd, struct refusal *why);
 void pin_wipe(struct pin *pin);
@@ -27,7 +29,9 @@ void pin_wipe(struct pin *pin);
  * The breaker is a file in `folder`, one per token serial: a salted, slow digest of the PIN that is
  * being tried, and of those that were refused. It is durable before C_Login and removed after
  * success, so at most one C_Login fails per value of the PIN, across restarts. An attempt whose end
- * nobody saw (the process was killed in it) may be repeated once.
+ * nobody saw (the process was killed in it) may be repeated once; five times when this token took
+ * this PIN before from a file that nobody has touched since: then no end that was not seen says
+ * that it is wrong.
  */
 /* ERR_OK: durable, log in now. ERR_PIN: this PIN was refused before. ERR_SYSTEM: the file can't be
  * written, so no login may be tried. */
@@ -36,6 +40,9 @@ enum err breaker_arm(
 /* The token refused the PIN: it will not be tried again until breaker_clear, whatever other values
  * (up to 15) are tried and refused in between. */
 enum err breaker_trip(const char *folder, const char *serial, struct refusal *why);
+/* The token took the PIN: the breaker is removed, and the PIN's source noted. */
+enum err breaker_taken(
+	const char *folder, const char *serial, const struct pin *pin, struct refusal *why);
 /* The token did not look at the PIN: what breaker_arm wrote is taken back. */
 enum err breaker_disarm(const char *folder, const char *serial, struct refusal *why);
 /* For a login by a person, who needs no breaker: ERR_PIN when the token refused this PIN before.

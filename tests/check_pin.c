@@ -146,6 +146,42 @@ START_TEST(breaker_counts_unseen_ends)
 }
 END_TEST
 
+/* A PIN that this token took from this very file: a process that is killed in its login again and
+ * again needs no hand. Not when the file was touched, or the token refused it. */
+START_TEST(breaker_knows_what_was_taken)
+{
+	struct pin one;
+	struct refusal why;
+
+	ck_assert_int_eq(read_of(&one, "1111", 4), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_taken(folder, "abc", &one, &why), ERR_OK);
+	ck_assert(!breaker_present(folder, "abc"));
+	for (int i = 0; i < 6; i++)
+		ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_PIN);
+	ck_assert_int_eq(breaker_taken(folder, "abc", &one, &why), ERR_OK);
+
+	ck_assert_int_eq(breaker_arm(folder, "other", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "other", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "other", &one, &why), ERR_PIN);
+
+	ck_assert_int_eq(read_of(&one, "1111", 4), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_PIN);
+
+	ck_assert_int_eq(breaker_taken(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_trip(folder, "abc", &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_PIN);
+	ck_assert_int_eq(breaker_clear(folder, "abc", NULL, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_PIN);
+}
+END_TEST
+
 START_TEST(breaker_fails_closed)
 {
 	struct pin one = pin_of("1111");
@@ -224,6 +260,7 @@ int main(void)
 	tcase_add_test(c, file_forms);
 	tcase_add_test(c, breaker_holds_a_refused_pin);
 	tcase_add_test(c, breaker_counts_unseen_ends);
+	tcase_add_test(c, breaker_knows_what_was_taken);
 	tcase_add_test(c, breaker_fails_closed);
 	tcase_add_test(c, breaker_hides_the_pin);
 	tcase_add_test(c, clock_bounds);

@@ -101,6 +101,12 @@ def one_handle_for_two_keys(s):
     s.witness = [line.replace("key=4", "key=2") for line in s.witness]
 
 
+def number_again(s):
+    """No fault: the second process gets the number of the first, and other handles."""
+    s.witness = [line.replace("key=2", "key=4") if "pid=200" in line else line for line in s.witness]
+    s.witness = [line.replace("pid=200", "pid=100").replace("tid=200", "tid=100") for line in s.witness]
+
+
 # ---- one to one ----
 
 
@@ -283,6 +289,10 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         found = violations(GOOD, folder)
+        assert not found, found
+        reborn = GOOD.copy()
+        number_again(reborn)
+        found = violations(reborn, folder)
         assert not found, found
         for words, change in FAULTS:
             s = GOOD.copy()

@@ -3,7 +3,9 @@ supervisor that starts dcsignd again when it ends.
 
 kill_cycles.py DCSIGND CONFIG KILLS: with WORK, URL, MONITOR, SPKI in the environment. What clients got
 lies in WORK/got afterwards. Every tenth kill waits for a quiet service and measures how long it takes
-until a credential that is asked for afterwards is there.
+until a credential that is asked for afterwards is there. KILL_TIMES=FILE keeps these times, a line each.
+
+kill_cycles.py --times FILE...: the times of several services together.
 """
 
 import os
@@ -92,6 +94,30 @@ class Cycles(Service):
         return name
 
 
+def times_say(recoveries):
+    """Of a sorted list of (seconds, what was killed)."""
+    n = len(recoveries)
+    return (
+        f"recovery: median {recoveries[n // 2][0]:.2f} s, 99 % {recoveries[min(n - 1, n * 99 // 100)][0]:.2f} s, "
+        f"longest {recoveries[-1][0]:.2f} s ({recoveries[-1][1]})"
+    )
+
+
+def times_keep(recoveries):
+    if "KILL_TIMES" in os.environ:
+        with open(os.environ["KILL_TIMES"], "w", encoding="ascii") as f:
+            f.writelines(f"{seconds:.4f} {name}\n" for seconds, name in recoveries)
+
+
+def times_of(files):
+    recoveries = []
+    for name in files:
+        with open(name, encoding="ascii") as f:
+            recoveries += [(float(line.split()[0]), line.split()[1]) for line in f]
+    recoveries.sort()
+    print(f"-- {len(files)} services, {len(recoveries)} times; {times_say(recoveries)}")
+
+
 def main():
     seed = int(os.environ.get("KILL_SEED", time.time_ns() % 10**6))
     random.seed(seed)
@@ -135,14 +161,14 @@ def main():
     seconds = time.monotonic() - begun
     print(
         f"-- {kills} kills in {seconds:.0f} s ({', '.join(f'{v} {k}' for k, v in sorted(count.items()))}), seed {seed}: "
-        f"{service.issued} of {service.asked} requests got a credential; recovery: median "
-        f"{recoveries[len(recoveries) // 2][0]:.2f} s, longest {recoveries[-1][0]:.2f} s ({recoveries[-1][1]})"
+        f"{service.issued} of {service.asked} requests got a credential; {times_say(recoveries)}"
     )
+    times_keep(recoveries)
     check(service.issued >= kills / 10, f"only {service.issued} credentials under load")
 
 
 if __name__ == "__main__":
     try:
-        main()
+        times_of(sys.argv[2:]) if sys.argv[1] == "--times" else main()
     except Failed as e:
         sys.exit(f"FAIL: {e}")

@@ -57,8 +57,9 @@ OF_LEDGER = (
 class Sign:
     """One C_Sign: begun, and perhaps ended."""
 
-    def __init__(self, line):
+    def __init__(self, line, life):
         self.line = line
+        self.life = life  # which process of this pid: numbers come again
         self.input = bytes.fromhex(line.get("in", ""))
         self.rv = None
         self.sig = None
@@ -74,6 +75,7 @@ class Witness:
         self.calls = collections.Counter()
         self.mechanisms = collections.Counter()
         self.failed_logins = 0
+        self.lives = collections.Counter()
         self.problems = []
 
     def read(self, path):
@@ -92,7 +94,7 @@ class Witness:
         fn, thread = line["fn"], (line["pid"], line["tid"])
         if fn == "C_Sign" and "query" not in line:
             if line.get("ev") == "begin":
-                begun[thread] = Sign(line)
+                begun[thread] = Sign(line, self.lives[line["pid"]])
                 self.signs.append(begun[thread])
                 self.calls[fn] += 1
                 return
@@ -103,6 +105,7 @@ class Witness:
             sign.rv, sign.sig = int(line["rv"], 16), line.get("sig")
         elif line.get("ev") != "begin":
             self.calls[fn] += 1
+            self.lives[line["pid"]] += fn == "C_Initialize"
             if fn == "C_SignInit":
                 self.mechanisms[int(line["mech"], 16)] += 1
             if fn == "C_Login" and int(line["rv"], 16) in PIN_ERRORS:
@@ -226,8 +229,8 @@ class Reconciler:
         for name, found in signs.items():
             for s in found:
                 for a in groups.get(name, ()):
-                    keys[s.line["pid"], s.line["key"]].add(a.opened["key"])
-        for (pid, handle), names in sorted(keys.items()):
+                    keys[s.line["pid"], s.life, s.line["key"]].add(a.opened["key"])
+        for (pid, _, handle), names in sorted(keys.items()):
             if len(names) > 1:
                 self.wrong("I17", f"handle {handle} of pid {pid} signed for {' and '.join(sorted(names))}")
 
