@@ -3,8 +3,12 @@
 #   BENCH_RUNS=3 BENCH_SECONDS=4   how often and how long each figure is measured
 #   BENCH_ROWS="1 2 3 ..."         only these rows (see rows.py); the floors are always measured
 #   BENCH_DCS=1000000              how many DCs the long rows (7, 8, 9) issue
+#   BENCH_WARM_UP=1 BENCH_FLOOR_SECONDS=2
 #   BENCH_JSON=FILE                the table as JSON, too
-#   MODULE=... URI=... PIN_FILE=...  another PKCS#11 module and an EC key in it: rows 1 to 4 and 6
+#   MODULE=... URI=... PIN_FILE=...  another PKCS#11 module and a P-256 key in it: rows 1 to 4 and 6; where it
+#                                  needs them: MODULE_ARGS=..., MODULE_ENV="NAME=value;NAME=value" and
+#                                  ACCEPT="local, ..." (accept_weak_key of the key's section). The users of
+#                                  the service's processes are made up: the token must let uid 61712 in
 # Needs a build with --enable-test-hooks and without sanitizers, on a machine that does nothing else.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../lib.sh"
@@ -14,6 +18,7 @@ grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && {
 	echo "bench: this build has sanitizers: configure one without them" >&2
 	exit 1
 }
+warm_up=${BENCH_WARM_UP:-1}
 runs=${BENCH_RUNS:-3} seconds=${BENCH_SECONDS:-4} dcs=${BENCH_DCS:-1000000}
 rows=${BENCH_ROWS:-1 2 3 4 5 6 7 8 9 10 11}
 [ -z "${MODULE-}" ] || rows=$(echo "$rows" | tr ' ' '\n' | grep -xE '1|2|3|4|6' | tr '\n' ' ')

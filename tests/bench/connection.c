@@ -28,6 +28,7 @@ static void broken(struct connection *c)
 void connection_open(struct connection *c)
 {
 	struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
+	char host[] = "localhost"; /* libssl's macro casts const away */
 	int one = 1;
 
 	c->opened_ns = clock_ns();
@@ -40,7 +41,7 @@ void connection_open(struct connection *c)
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c->ssl = SSL_new(c->load->tls);
 	if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1 ||
-		SSL_set_tlsext_host_name(c->ssl, "localhost") != 1 ||
+		SSL_set_tlsext_host_name(c->ssl, host) != 1 ||
 		SSL_set1_host(c->ssl, "localhost") != 1 ||
 		(connect(c->fd, (const struct sockaddr *)&c->load->to, sizeof(c->load->to)) != 0 &&
 			errno != EINPROGRESS) ||

@@ -7,13 +7,12 @@
  *   floors sync FOLDER SECONDS  append 4 KiB and fdatasync
  * Prints operations per second.
  */
+#include "token.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <p11-kit/p11-kit.h>
-#include <p11-kit/pkcs11.h>
-#include <p11-kit/uri.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,8 +21,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define SLOTS 64
 
 static void die(const char *what)
 {
@@ -41,112 +38,48 @@ static double now(void)
 
 /* ---- sign ---- */
 
-static CK_SESSION_HANDLE session_open(CK_FUNCTION_LIST *p11, P11KitUri *uri, char *pin)
-{
-	CK_SLOT_ID slots[SLOTS];
-	CK_ULONG count = SLOTS;
-	CK_SESSION_HANDLE session;
-
-	if (p11->C_GetSlotList(CK_TRUE, slots, &count) != CKR_OK)
-		die("C_GetSlotList");
-	for (CK_ULONG i = 0; i < count; i++) {
-		CK_TOKEN_INFO info;
-
-		if (p11->C_GetTokenInfo(slots[i], &info) != CKR_OK ||
-			!p11_kit_uri_match_token_info(uri, &info))
-			continue;
-		if (p11->C_OpenSession(slots[i], CKF_SERIAL_SESSION, NULL, NULL, &session) !=
-				CKR_OK ||
-			p11->C_Login(session, CKU_USER, (CK_UTF8CHAR *)pin, strlen(pin)) != CKR_OK)
-			die("C_OpenSession or C_Login");
-		return session;
-	}
-	die("no token of this URI");
-	return 0;
-}
-
-static CK_OBJECT_HANDLE key_find(CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session, P11KitUri *uri)
-{
-	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
-	CK_ATTRIBUTE want[8] = {{CKA_CLASS, &class, sizeof(class)}};
-	CK_ULONG wanted = 1, found = 0;
-	CK_OBJECT_HANDLE key;
-	CK_ATTRIBUTE_TYPE named[] = {CKA_LABEL, CKA_ID};
-
-	for (size_t i = 0; i < 2; i++) {
-		CK_ATTRIBUTE *a = p11_kit_uri_get_attribute(uri, named[i]);
-
-		if (a)
-			want[wanted++] = *a;
-	}
-	if (p11->C_FindObjectsInit(session, want, wanted) != CKR_OK ||
-		p11->C_FindObjects(session, &key, 1, &found) != CKR_OK || found != 1)
-		die("no key of this URI");
-	p11->C_FindObjectsFinal(session);
-	return key;
-}
-
 static uint64_t sign_loop(
-	CK_FUNCTION_LIST *p11, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, double seconds)
+	struct token *t, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE key, double seconds)
 {
-	CK_MECHANISM mechanism = {CKM_ECDSA, NULL, 0};
 	uint8_t digest[32] = {1}, signature[132];
 	uint64_t count = 0;
 
 	for (double end = now() + seconds; now() < end; count++) {
-		CK_ULONG len = sizeof(signature);
-
 		memcpy(digest, &count, sizeof(count));
-		if (p11->C_SignInit(session, &mechanism, key) != CKR_OK ||
-			p11->C_Sign(session, digest, sizeof(digest), signature, &len) != CKR_OK)
-			die("C_Sign (the key must be an EC key)");
+		token_sign(t, session, key, digest, signature);
 	}
 	return count;
 }
 
 /* ready, go: a process says that it has logged in, and waits until all have. */
 static double sign_rate(
-	const char *module, const char *text, char *pin, double seconds, int ready, int go)
+	struct token *t, const char *module, const char *uri, double seconds, int ready, int go)
 {
-	char c = 0;
-
-	CK_FUNCTION_LIST *p11 = p11_kit_module_load(module, 0);
-	P11KitUri *uri = p11_kit_uri_new();
 	CK_SESSION_HANDLE session;
 	CK_OBJECT_HANDLE key;
-	double begun;
+	double begun, rate;
+	char c = 0;
 
-	if (!p11 || p11_kit_module_initialize(p11) != CKR_OK)
-		die("the module can't be loaded");
-	if (p11_kit_uri_parse(text, P11_KIT_URI_FOR_OBJECT_ON_TOKEN, uri) != P11_KIT_URI_OK)
-		die("the URI can't be parsed");
-	session = session_open(p11, uri, pin);
-	key = key_find(p11, session, uri);
+	token_open(t, module, uri);
+	session = token_session(t);
+	key = token_key(t, session);
 	if (write(ready, &c, 1) != 1 || read(go, &c, 1) != 0)
 		die("pipe");
-	sign_loop(p11, session, key, seconds / 10);
+	sign_loop(t, session, key, seconds / 10);
 	begun = now();
-
-	double rate = (double)sign_loop(p11, session, key, seconds) / (now() - begun);
-
-	p11_kit_uri_free(uri);
-	p11_kit_module_finalize(p11);
-	p11_kit_module_release(p11);
+	rate = (double)sign_loop(t, session, key, seconds) / (now() - begun);
+	token_close(t);
 	return rate;
 }
 
 static double sign(char **arg, int processes)
 {
-	char pin[256] = "";
-	FILE *f = fopen(arg[2], "re");
+	struct token token = {.pin = ""};
 	double sum = 0, rate;
 	int out[2], ready[2], go[2];
 	char c;
 
-	if (!f || !fgets(pin, sizeof(pin), f))
-		die("the PIN file can't be read");
-	fclose(f);
-	pin[strcspn(pin, "\r\n")] = '\0';
+	token_pin(token.pin, arg[2]);
 	if (pipe2(out, O_CLOEXEC) != 0 || pipe2(go, O_CLOEXEC) != 0)
 		die("pipe");
 	/* The module is loaded after fork, which PKCS#11 libraries don't survive; one after the
@@ -160,7 +93,7 @@ static double sign(char **arg, int processes)
 			close(go[1]);
 			close(ready[0]);
 			rate = sign_rate(
-				arg[0], arg[1], pin, strtod(arg[3], NULL), ready[1], go[0]);
+				&token, arg[0], arg[1], strtod(arg[3], NULL), ready[1], go[0]);
 			_exit(write(out[1], &rate, sizeof(rate)) == sizeof(rate) ? 0 : 1);
 		}
 		close(ready[1]);

@@ -1,6 +1,7 @@
 # The parts of bench.sh: each starts a service as its rows want it and adds samples, a line each:
 # NAME VALUE. Sourced by bench.sh after tests/lib.sh (bash).
 EXTRA='' # further sections of the configuration
+module_env=() # what the user's own module wants in its environment
 
 wanted() {
 	local w r
@@ -66,9 +67,10 @@ bench_token() {
 	mv "$WORK/hsm" "$WORK/hsm-0"
 	ln -s hsm-0 "$WORK/hsm"
 	if [ -n "${MODULE-}" ]; then
+		IFS=';' read -ra module_env <<<"${MODULE_ENV-}"
 		: "${URI:?URI= of an EC key that may sign}" "${PIN_FILE:?PIN_FILE= with the PIN of its token}"
-		"$DCSIGN" keys csr --module "$MODULE" --uri "$URI" --pin "file:$PIN_FILE" \
-			--subject CN=localhost -o "$WORK/pki/www.csr" || fail "no certificate can be asked for"
+		env "${module_env[@]}" "$DCSIGN" keys csr --module "$MODULE" --module-args "${MODULE_ARGS-}" \
+			--uri "$URI" --pin "file:$PIN_FILE" --subject CN=localhost -o "$WORK/pki/www.csr" || fail "no certificate can be asked for"
 		demo_sign "$WORK/pki" ca www "$DEMO_DELEGATION_EXT" || fail "openssl made no certificate"
 		eval "$(declare -f config_write | sed '1s/config_write/config_write_demo/')"
 		config_write() {
@@ -84,33 +86,36 @@ bodies_make() {
 }
 
 floors() {
-	local f=$TOP_BUILDDIR/tests/bench/floors
+	local f=$TOP_BUILDDIR/tests/bench/floors floor=${BENCH_FLOOR_SECONDS:-2}
 	local key=("$DEMO_MODULE" "pkcs11:token=demo;object=www" "$WORK/hsm/pin")
 	[ -z "${MODULE-}" ] || key=("$MODULE" "$URI" "$PIN_FILE")
-	sample F_sign "$("$f" sign "${key[@]}" 2)"
-	sample F_sign2 "$("$f" sign "${key[@]}" 2 2)"
-	sample F_verify "$("$f" verify 2)"
+	sample F_sign "$(env "${module_env[@]}" "$f" sign "${key[@]}" "$floor")"
+	sample F_sign2 "$(env "${module_env[@]}" "$f" sign "${key[@]}" "$floor" 2)"
+	sample F_verify "$("$f" verify "$floor")"
 	mkdir -p "$WORK/state"
-	sample F_sync "$("$f" sync "$WORK/state" 2)"
+	sample F_sync "$("$f" sync "$WORK/state" "$floor")"
 }
 
 # Rows 1, 2, 3, 4, 6 and 11.
 plain_rows() {
 	fresh_service
-	load 200 --path /v1/whoami --clients 16 --seconds "$seconds" --warm-up 1
+	load 200 --path /v1/whoami --clients 16 --seconds "$seconds" --warm-up "$warm_up"
 	sample F_http "$(loaded rate)"
+	metrics before
 	processor >"$WORK/out/before"
 	issue_load --clients 16 --seconds "$seconds"
 	processor >"$WORK/out/after"
+	metrics after
+	sample outside_mean "$(/usr/bin/python3 -c 'import sys; print(1000 * float(sys.argv[1]))' "$(loaded mean_ms)")"
 	sample rate16 "$(loaded rate)"
 	sample p50_16 "$(loaded p50_ms)"
 	stages "$(loaded requests)"
 	if wanted 3; then
-		batch_load --clients 4 --seconds "$seconds" --warm-up 1
+		batch_load --clients 4 --seconds "$seconds" --warm-up "$warm_up"
 		sample batch_rate "$(/usr/bin/python3 -c 'import sys; print(float(sys.argv[1]) / float(sys.argv[2]))' "$(loaded counted)" "$(loaded seconds)")"
 	fi
 	if wanted 4; then
-		issue_load --clients 1 --seconds "$seconds" --warm-up 1
+		issue_load --clients 1 --seconds "$seconds" --warm-up "$warm_up"
 		sample p50_1 "$(loaded p50_ms)"
 		sample p99_1 "$(loaded p99_ms)"
 	fi
@@ -124,12 +129,19 @@ plain_rows() {
 	service_stop
 }
 
+# The service's own account, in out/metrics-NAME. The processes tell the api twice a second.
+metrics() {
+	sleep 1.5
+	curl -s --max-time 10 "$MONITOR/metrics" >"$WORK/out/metrics-$1"
+}
+
 # Processor time per request of each process, between out/before and out/after; and what the service
-# itself says about where time goes (means since its start).
+# itself says about where the time went in between.
 stages() { # REQUESTS
 	join "$WORK/out/before" "$WORK/out/after" |
 		awk -v n="$1" '{ t = ($3 - $2) / n; sum += t; print "cpu_" $1, t } END { print "cpu", sum }' >>"$samples"
-	curl -s "$MONITOR/metrics" | /usr/bin/python3 "$here/rows.py" --split >>"$samples"
+	/usr/bin/python3 "$here/rows.py" --split "$WORK/out/metrics-before" "$WORK/out/metrics-after" >>"$samples" ||
+		fail "/metrics does not tell where time goes"
 }
 
 fresh_service() {
@@ -167,7 +179,7 @@ slow_module_row() {
 	CONF_ENVIRONMENT=", \"P11FAULT_MODULE=$DEMO_MODULE\", \"P11FAULT_CONTROL=$WORK/spy/rules\""
 	CONF_TOKEN='sessions = 40'
 	fresh_service
-	issue_load --clients 80 --seconds "$seconds" --warm-up 2
+	issue_load --clients 80 --seconds "$seconds" --warm-up "$warm_up"
 	sample slow_rate "$(loaded rate)"
 	sample slow_p99 "$(loaded p99_ms)"
 	service_stop
@@ -175,7 +187,7 @@ slow_module_row() {
 }
 
 rate16() { # NAME
-	issue_load --clients 16 --seconds "$seconds" --warm-up 1
+	issue_load --clients 16 --seconds "$seconds" --warm-up "$warm_up"
 	sample "$1" "$(loaded rate)"
 }
 

@@ -2,7 +2,7 @@
 in the same run, and whether it is met. Medians; the spread is the lowest and highest sample.
 
 usage: rows.py SAMPLES [--json FILE]
-       rows.py --split     /metrics on standard input: samples of the service's own durations"""
+       rows.py --split BEFORE AFTER     two states of /metrics: how long a request was where in between"""
 
 import json
 import re
@@ -93,25 +93,39 @@ def show(s, rows):
         print(f"{r['id']:4}{r['name']:54}{text(r['value']) + ' ' + r['unit']:>14}"
               f"{sign + ' ' + text(r['target']):>14}  {'yes' if r['met'] else 'NO ':3}"
               f"  {text(r['spread'][0])} to {text(r['spread'][1])}")  # fmt: skip
-    stages = [k for k in s.all if k.startswith("cpu_") or k.startswith("own_")]
+    stages = [k for k in s.all if k.startswith("cpu_")]
     if stages:
-        print("per request in us: " + ", ".join(f"{k} {s[k]:.0f}" for k in stages))
+        print("processor time of a request in us: " + ", ".join(f"{k[4:]} {s[k]:.0f}" for k in stages))
+    if "outside_mean" in s:
+        print("time of a request in us, 16 clients, means: "
+              f"{s['outside_mean']:.0f} seen from outside; by /metrics "
+              f"{s['own_request_duration']:.0f} in the api, of these {s['own_token_request']:.0f} in the token's "
+              "process: " + ", ".join(f"{k[6:]} {s['own_' + k]:.0f}" for k in SPLIT[1:5]))  # fmt: skip
 
 
-def split():
+def spans(name):
+    """Of /metrics: {duration: [sum, count]}."""
     seen = {}
-    for line in sys.stdin:
-        m = SPAN.match(line)
-        if m and m[1] in SPLIT:
-            seen.setdefault(m[1], {})[m[2]] = float(m[3])
-    for name, v in seen.items():
-        if v.get("count"):
-            print(f"own_{name} {v['sum'] / v['count'] * 1e6:.1f}")
+    with open(name, encoding="utf-8") as f:
+        for line in f:
+            m = SPAN.match(line)
+            if m and m[1] in SPLIT:
+                seen.setdefault(m[1], {})[m[2]] = float(m[3])
+    return seen
+
+
+def split(before, after):
+    """All per request of the API: it waits for the ledger more than once."""
+    before, after = spans(before), spans(after)
+    requests = after["request_duration"]["count"] - before["request_duration"]["count"]
+    for name in SPLIT:
+        spent = after[name]["sum"] - before.get(name, {"sum": 0})["sum"]
+        print(f"own_{name} {spent / requests * 1e6:.1f}")
 
 
 def main():
     if sys.argv[1] == "--split":
-        split()
+        split(*sys.argv[2:4])
         return
     s = Samples(sys.argv[1])
     rows = list(judged(s))
@@ -119,7 +133,7 @@ def main():
     if "--json" in sys.argv:
         with open(sys.argv[sys.argv.index("--json") + 1], "w", encoding="ascii") as f:
             json.dump({"rows": rows, "floors": {k: s[k] for k in FLOORS if k in s},
-                       "stages_us": {k: s[k] for k in s.all if k[:4] in ("cpu_", "own_")}},
+                       "stages_us": {k: s[k] for k in s.all if k[:4] in ("cpu_", "own_", "outs")}},
                       f, indent=1)  # fmt: skip
             f.write("\n")
 
