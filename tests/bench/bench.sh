@@ -25,6 +25,7 @@ rows=${BENCH_ROWS:-1 2 3 4 5 6 7 8 9 10 11}
 e2e_begin
 samples=$WORK/samples
 : >"$samples"
+CONF_POLICY='max_live = 100000000'
 bench_token
 bodies_make
 wanted 10 && postgres_begin

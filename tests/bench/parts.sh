@@ -253,6 +253,7 @@ age_rows() {
 	sample young_memory "$(memory)"
 	note "issuing $dcs credentials"
 	batch_load --clients 4 --requests $((dcs / 256)) --seconds 100000
+	[ "$(loaded counted)" = $((dcs / 256 * 256)) ] || fail "not all were issued: $(cat "$WORK/out/load")"
 	sample aged_memory "$(memory)"
 	for run in $(seq "$runs"); do
 		rate16 aged_rate

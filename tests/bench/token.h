@@ -18,7 +18,8 @@ struct token {
 
 /* The first line of pin_file, without its end. */
 void token_pin(char pin[TOKEN_PIN_MAX], const char *pin_file);
-/* Loads and initializes the module, with MODULE_ARGS of the environment. uri names the key. t->pin must be set. */
+/* Loads and initializes the module, with MODULE_ARGS of the environment. uri names the key. t->pin
+ * must be set. */
 void token_open(struct token *t, const char *module, const char *uri);
 void token_close(struct token *t);
 /* A new session, logged in. */
