@@ -336,6 +336,110 @@ START_TEST(the_journal_is_folded_in)
 }
 END_TEST
 
+/* Credential n: as a writer's two records leave it behind, in one transaction each. */
+static void credential_make(unsigned n)
+{
+	struct store_attempt a = attempt_of(2 * n, n & 1 ? "edge" : "other", 100 + n);
+	struct store_idempotency i = {
+		.client = "edge", .key = "www", .chain = "n/t", .time = 50, .issued = NO_IDX};
+	struct store_credential c = {.chain = "n/t", .issued = 2 * n + 1, .time = n};
+
+	strcpy(i.id, a.id);
+	strcpy(c.id, a.id);
+	snprintf(i.idempotency, sizeof(i.idempotency), "k%u", n);
+	ck_assert_int_eq(engine->begin(st), ERR_OK);
+	ck_assert_int_eq(engine->attempt_put(st, &a), ERR_OK);
+	ck_assert_int_eq(engine->idempotency_put(st, &i), ERR_OK);
+	ck_assert_int_eq(engine->commit(st), ERR_OK);
+	i.issued = c.issued;
+	ck_assert_int_eq(engine->begin(st), ERR_OK);
+	ck_assert_int_eq(engine->attempt_issue(st, a.id, 1, c.issued), ERR_OK);
+	ck_assert_int_eq(engine->idempotency_put(st, &i), ERR_OK);
+	ck_assert_int_eq(engine->credential_put(st, &c), ERR_OK);
+	ck_assert_int_eq(engine->node_put(st, "n/t", 4, n, a.spki_sha256), ERR_OK);
+	ck_assert_int_eq(engine->commit(st), ERR_OK);
+}
+
+static enum err numbered(void *arg, const struct store_credential *c)
+{
+	int64_t *last = arg;
+
+	ck_assert_int_eq(c->number, ++*last);
+	ck_assert_int_eq(c->time, c->number);
+	return ERR_OK;
+}
+
+/* Credentials 1 to count, every one as credential_make has it; attempt 1 is open. */
+static void credentials_check(unsigned count)
+{
+	struct store_idempotency i = {.client = "edge", .key = "www"};
+	struct store_credential c;
+	struct store_attempt a;
+	uint8_t hash[SHA256_SIZE];
+	char id[ID_SIZE];
+	int64_t last = 0, since;
+	bool shared;
+
+	for (unsigned n = 1; n <= count; n++) {
+		snprintf(id, sizeof(id), "%032x", 2 * n);
+		snprintf(i.idempotency, sizeof(i.idempotency), "k%u", n);
+		ck_assert_int_eq(engine->attempt_get(st, id, 1, &a), ERR_OK);
+		ck_assert_int_eq(a.issued, 2 * n + 1);
+		ck_assert_int_eq(engine->idempotency_get(st, &i), ERR_OK);
+		ck_assert_int_eq(i.issued, 2 * n + 1);
+		ck_assert_str_eq(i.id, id);
+		ck_assert_int_eq(engine->credential_get(st, id, &c), ERR_OK);
+		ck_assert_int_eq(c.number, n);
+		ck_assert_int_eq(engine->node_get(st, "n/t", 4, n, hash), ERR_OK);
+		ck_assert_mem_eq(hash, a.spki_sha256, SHA256_SIZE);
+		ck_assert_int_eq(engine->credential_since(st, n, &since), ERR_OK);
+		ck_assert_int_eq(since, n - 1);
+		ck_assert_int_eq(
+			engine->live_shared(st, a.spki_sha256, a.client, 0, &shared), ERR_OK);
+	}
+	ck_assert_int_eq(engine->credential_walk(st, 0, numbered, &last), ERR_OK);
+	ck_assert_int_eq(last, count);
+	ck_assert_uint_eq(live("www", "", 0), count + 1);
+	ck_assert_uint_eq(live("", "edge", 0), (count + 1) / 2);
+	ck_assert_uint_eq(live("www", "", 100 + count - 1), 1);
+	ck_assert_int_eq(engine->attempt_open(st, "n/t", NO_IDX, &a), ERR_OK);
+	ck_assert_int_eq(a.idx, 1);
+	ck_assert_int_eq(engine->attempt_open(st, "n/t", 1, &a), ERR_NOT_FOUND);
+}
+
+/* Whether it stands in the tables or only in what was noted for them. */
+START_TEST(what_is_committed_outlives_the_process)
+{
+	struct store_attempt open = attempt_of(1, "third", 99), gone = attempt_of(3, "third", 99);
+	unsigned made = 0;
+
+	begin();
+	ck_assert_int_eq(engine->begin(st), ERR_OK);
+	ck_assert_int_eq(engine->attempt_put(st, &open), ERR_OK);
+	ck_assert_int_eq(engine->attempt_put(st, &gone), ERR_OK);
+	ck_assert_int_eq(engine->commit(st), ERR_OK);
+	ck_assert_int_eq(engine->begin(st), ERR_OK);
+	ck_assert_int_eq(engine->attempt_drop(st, &gone), ERR_OK);
+	ck_assert_int_eq(engine->commit(st), ERR_OK);
+	for (unsigned round = 0; round < 5; round++) {
+		while (made < round * 97 + 3)
+			credential_make(++made);
+		ck_assert_int_eq(engine->begin(st), ERR_OK);
+		ck_assert_int_eq(engine->attempt_drop(st, &open), ERR_OK);
+		ck_assert_int_eq(engine->rollback(st), ERR_OK);
+		credentials_check(made);
+		if (round & 1)
+			ck_assert_int_eq(engine->stop(st), ERR_OK);
+		else
+			engine->abandon(st);
+		up();
+		credentials_check(made);
+	}
+	end();
+}
+END_TEST
+
 RUN_SUITE("store", urls_name_engines, what_is_rolled_back_is_gone, a_record_is_written_once,
-	chains_come_in_order, attempts_are_counted_by_key_and_client, purging_forgets_the_expired,
+	what_is_committed_outlives_the_process, chains_come_in_order,
+	attempts_are_counted_by_key_and_client, purging_forgets_the_expired,
 	holds_match_what_they_name, the_files_are_the_owners, the_journal_is_folded_in)

@@ -132,7 +132,12 @@ static enum err copy_set_up(struct sqlite *s, struct refusal *why)
 		rc = sqlite3_exec(s->db, "PRAGMA locking_mode = EXCLUSIVE;", NULL, NULL, NULL);
 	if (rc == SQLITE_OK) {
 		e = sqlite_version_check(s, false, why);
-		return e ? e : sqlite_prepare(s);
+		if (!e)
+			e = sqlite_prepare(s);
+		if (e)
+			return e;
+		e = sqlite_pending_load(s);
+		return e ? refuse(why, e, "ledger", "%s: %s", s->path, sqlite_text(&s->store)) : e;
 	}
 	return refuse(why, sqlite_err(s, rc), "ledger", "%s: %s", s->path, sqlite_text(&s->store));
 }

@@ -12,7 +12,8 @@
 
 #include "folder.h"
 
-#define FORMAT_VERSION "2"
+#define FORMAT_VERSION "3"
+#define FORMAT_BEFORE  2	 /* lacks only a table */
 #define RESERVE	       (8 << 20) /* octets kept back on the disk */
 #define TIDY_PAGES     1000	 /* of 4 KiB: how long the write-ahead log may grow */
 
@@ -67,6 +68,7 @@ static const char schema[] =
 	" key TEXT NOT NULL, client TEXT NOT NULL, expiry INTEGER NOT NULL,"
 	" time INTEGER NOT NULL);"
 	"CREATE INDEX IF NOT EXISTS credentials_id ON credentials (id);"
+	"CREATE TABLE IF NOT EXISTS pending (number INTEGER PRIMARY KEY, done BLOB NOT NULL);"
 	"PRAGMA user_version = " FORMAT_VERSION ";"
 	"COMMIT;";
 
@@ -124,6 +126,7 @@ struct sqlite *sqlite_new(const char *path)
 	if (!s)
 		return NULL;
 	s->store.engine = &store_sqlite;
+	pending_init(&s->pending);
 	s->path = strdup(path);
 	if (s->path)
 		return s;
@@ -153,7 +156,8 @@ enum err sqlite_version_check(struct sqlite *s, bool may_be_new, struct refusal 
 	if (version < 0)
 		return refuse(
 			why, sqlite_err(s, rc), "ledger", "%s: %s", s->path, sqlite3_errmsg(s->db));
-	if (version != atoi(FORMAT_VERSION) && (version != 0 || !may_be_new))
+	if (version != atoi(FORMAT_VERSION) &&
+		((version != 0 && version != FORMAT_BEFORE) || !may_be_new))
 		return refuse(why, ERR_FORMAT, "ledger",
 			"%s is not a ledger of this version (its version is %d, not %s)", s->path,
 			version, FORMAT_VERSION);
@@ -231,6 +235,8 @@ static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 	if (!e)
 		e = sqlite_prepare(s);
 	if (!e)
+		e = sqlite_pending_load(s);
+	if (!e)
 		e = file_check(s, "", &s->file);
 	if (!e && folder_sync(s->path))
 		return refuse(why, ERR_SYSTEM, "ledger", "the folder of %s can't be synced: %s",
@@ -278,6 +284,7 @@ static void sqlite_free(struct sqlite *s)
 {
 	if (s->copy)
 		sqlite_copy_remove(s);
+	pending_free(&s->pending);
 	free(s->path);
 	free(s);
 }
@@ -311,9 +318,13 @@ enum err sqlite_tidy(struct store *store)
 enum err sqlite_stop(struct store *store)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	enum err e = sqlite_err(s, rc);
+	enum err e = sqlite_settle(s);
+	int rc;
 
+	if (!e) {
+		rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+		e = sqlite_err(s, rc);
+	}
 	if (e) { /* closing would try the sync again, and drop the journal when that one is good */
 		sqlite_abandon(store);
 		return e;

@@ -19,18 +19,40 @@ enum err sqlite_leaf_get(
 	return e ? e : hash_read(st, leaf);
 }
 
+static struct pending *pending_of(struct store *s)
+{
+	return &((struct sqlite *)s)->pending;
+}
+
 enum err sqlite_node_put(struct store *s, const char *chain, unsigned level, uint64_t index,
 	const uint8_t hash[SHA256_SIZE])
 {
-	return sqlite_run(s, S_NODE_PUT, "tiih", chain, (int64_t)level, (int64_t)index, hash);
+	struct pending_done d = {.what = PENDING_NODE};
+
+	strcpy(d.node.chain, chain);
+	d.node.level = level;
+	d.node.index = (int64_t)index;
+	memcpy(d.node.hash, hash, SHA256_SIZE);
+	return pending_do(pending_of(s), &d);
 }
 
 enum err sqlite_node_get(struct store *s, const char *chain, unsigned level, uint64_t index,
 	uint8_t hash[SHA256_SIZE])
 {
+	const struct pending *p = pending_of(s);
 	sqlite3_stmt *st;
-	enum err e = sqlite_row(s, &st, S_NODE_GET, "tii", chain, (int64_t)level, (int64_t)index);
+	enum err e;
 
+	for (size_t i = 0; i < p->nodes; i++) {
+		const struct pending_node *n = &p->node[i];
+
+		if (n->level == (int64_t)level && n->index == (int64_t)index &&
+			strcmp(n->chain, chain) == 0) {
+			memcpy(hash, n->hash, SHA256_SIZE);
+			return ERR_OK;
+		}
+	}
+	e = sqlite_row(s, &st, S_NODE_GET, "tii", chain, (int64_t)level, (int64_t)index);
 	return e ? e : hash_read(st, hash);
 }
 
@@ -53,8 +75,28 @@ enum err sqlite_checkpoint_get(struct store *s, const char *chain, struct buf *n
 
 enum err sqlite_credential_put(struct store *s, const struct store_credential *c)
 {
-	return sqlite_run(s, S_CREDENTIAL_PUT, "ttiittii", c->id, c->chain, c->authorised,
-		c->issued, c->key, c->client, c->expiry, c->time);
+	const struct pending_done d = {.what = PENDING_CREDENTIAL, .credential = *c};
+
+	return pending_do(pending_of(s), &d);
+}
+
+static enum err number_read(sqlite3_stmt *st, int64_t *out)
+{
+	*out = sqlite3_column_int64(st, 0);
+	sqlite3_reset(st);
+	return ERR_OK;
+}
+
+/* The last number in the table, and so many more. */
+static enum err last_number(struct store *s, int64_t more, int64_t *number)
+{
+	sqlite3_stmt *st;
+	enum err e = sqlite_row(s, &st, S_CREDENTIAL_LAST, "");
+
+	if (!e)
+		e = number_read(st, number);
+	*number += more;
+	return e;
 }
 
 static enum err credential_read(sqlite3_stmt *st, struct store_credential *out)
@@ -74,9 +116,17 @@ static enum err credential_read(sqlite3_stmt *st, struct store_credential *out)
 
 enum err sqlite_credential_get(struct store *s, const char *id, struct store_credential *out)
 {
+	const struct pending *p = pending_of(s);
 	sqlite3_stmt *st;
-	enum err e = sqlite_row(s, &st, S_CREDENTIAL_GET, "t", id);
+	enum err e;
 
+	for (size_t i = p->credentials; i-- > 0;) {
+		if (strcmp(p->credential[i].id, id) == 0) {
+			*out = p->credential[i];
+			return last_number(s, (int64_t)i + 1, &out->number);
+		}
+	}
+	e = sqlite_row(s, &st, S_CREDENTIAL_GET, "t", id);
 	if (e)
 		return e;
 	e = credential_read(st, out);
@@ -84,22 +134,15 @@ enum err sqlite_credential_get(struct store *s, const char *id, struct store_cre
 	return e;
 }
 
-static enum err number_read(sqlite3_stmt *st, int64_t *out)
-{
-	*out = sqlite3_column_int64(st, 0);
-	sqlite3_reset(st);
-	return ERR_OK;
-}
-
 /* Numbers have no gap, and times rise with them but for the steps of a clock. */
 enum err sqlite_credential_since(struct store *s, int64_t time, int64_t *number)
 {
-	int64_t low = 0, high = 0, at = 0;
+	const struct pending *p = pending_of(s);
+	int64_t low = 0, high = 0, at = 0, last;
 	sqlite3_stmt *st;
-	enum err e = sqlite_row(s, &st, S_CREDENTIAL_LAST, "");
+	enum err e = last_number(s, 0, &high);
 
-	if (!e)
-		e = number_read(st, &high);
+	last = high;
 	while (!e && low < high) {
 		int64_t middle = low + (high - low + 1) / 2;
 
@@ -111,12 +154,13 @@ enum err sqlite_credential_since(struct store *s, int64_t time, int64_t *number)
 		else
 			high = middle - 1;
 	}
+	for (size_t i = 0; low == last && i < p->credentials && p->credential[i].time < time; i++)
+		last = ++low;
 	*number = low;
 	return e == ERR_NOT_FOUND ? ERR_FORMAT : e;
 }
 
-enum err sqlite_credential_walk(
-	struct store *s, int64_t after, store_credential_row *row, void *arg)
+static enum err stored_walk(struct store *s, int64_t after, store_credential_row *row, void *arg)
 {
 	struct store_credential c;
 	sqlite3_stmt *st;
@@ -138,6 +182,24 @@ enum err sqlite_credential_walk(
 		e = rc == SQLITE_ROW ? ERR_OK : sqlite_err((struct sqlite *)s, rc);
 	}
 	sqlite3_reset(st);
+	return e;
+}
+
+enum err sqlite_credential_walk(
+	struct store *s, int64_t after, store_credential_row *row, void *arg)
+{
+	const struct pending *p = pending_of(s);
+	int64_t last = 0;
+	enum err e = stored_walk(s, after, row, arg);
+
+	if (!e && p->credentials)
+		e = last_number(s, 0, &last);
+	for (size_t i = 0; !e && i < p->credentials; i++) {
+		struct store_credential c = p->credential[i];
+
+		c.number = last + (int64_t)i + 1;
+		e = c.number > after ? row(arg, &c) : ERR_OK;
+	}
 	return e;
 }
 

@@ -90,21 +90,6 @@ static enum err begin(struct store *s)
 	return sqlite_run(s, S_BEGIN, "");
 }
 
-static enum err commit(struct store *s)
-{
-	enum err e = sqlite_run(s, S_COMMIT, "");
-
-	return e ? e : sqlite_in_place(s);
-}
-
-static enum err rollback(struct store *store)
-{
-	/* After some failures SQLite has rolled back itself. */
-	if (sqlite3_get_autocommit(((struct sqlite *)store)->db))
-		return ERR_OK;
-	return sqlite_run(store, S_ROLLBACK, "");
-}
-
 static enum err chain_read(sqlite3_stmt *st, struct store_chain *out)
 {
 	int64_t size = sqlite3_column_int64(st, 1);
@@ -209,61 +194,6 @@ static enum err record_walk(
 	return e ? e : sqlite_err(s, rc);
 }
 
-static enum err idempotency_read(sqlite3_stmt *st, struct store_idempotency *i)
-{
-	i->time = sqlite3_column_int64(st, 1);
-	i->authorised = sqlite3_column_int64(st, 4);
-	i->issued = sqlite3_column_int64(st, 5);
-	return sqlite_blob_column(st, 0, i->request_sha256, SHA256_SIZE) &&
-			       sqlite_text_column(st, 2, i->id, sizeof(i->id)) &&
-			       sqlite_text_column(st, 3, i->chain, sizeof(i->chain))
-		       ? ERR_OK
-		       : ERR_FORMAT;
-}
-
-static enum err idempotency_get(struct store *s, struct store_idempotency *i)
-{
-	sqlite3_stmt *st;
-	enum err e =
-		sqlite_row(s, &st, S_IDEMPOTENCY_GET, "ttt", i->client, i->key, i->idempotency);
-
-	if (e)
-		return e;
-	e = idempotency_read(st, i);
-	sqlite3_reset(st);
-	return e;
-}
-
-static enum err idempotency_walk(struct store *s, store_idempotency_row *row, void *arg)
-{
-	sqlite3_stmt *st;
-	enum err e = sqlite_row(s, &st, S_IDEMPOTENCY_WALK, "");
-	int rc = SQLITE_ROW;
-
-	if (e)
-		return e == ERR_NOT_FOUND ? ERR_OK : e;
-	while (!e && rc == SQLITE_ROW) {
-		struct store_idempotency i;
-		bool named = sqlite_text_column(st, 6, i.client, sizeof(i.client)) &&
-			     sqlite_text_column(st, 7, i.key, sizeof(i.key)) &&
-			     sqlite_text_column(st, 8, i.idempotency, sizeof(i.idempotency));
-
-		e = named ? idempotency_read(st, &i) : ERR_FORMAT;
-		if (!e)
-			e = row(arg, &i);
-		if (!e)
-			rc = sqlite3_step(st);
-	}
-	sqlite3_reset(st);
-	return e ? e : sqlite_err((struct sqlite *)s, rc);
-}
-
-static enum err idempotency_put(struct store *s, const struct store_idempotency *i)
-{
-	return sqlite_run(s, S_IDEMPOTENCY_PUT, "ttthittii", i->client, i->key, i->idempotency,
-		i->request_sha256, i->time, i->id, i->chain, i->authorised, i->issued);
-}
-
 static enum err hold_put(struct store *s, const char *key, const char *client, const char *reason)
 {
 	return sqlite_run(s, S_HOLD_PUT, "ttt", key, client, reason);
@@ -311,8 +241,8 @@ const struct store_engine store_sqlite = {
 	.abandon = sqlite_abandon,
 	.text = sqlite_text,
 	.begin = begin,
-	.commit = commit,
-	.rollback = rollback,
+	.commit = sqlite_commit,
+	.rollback = sqlite_rollback,
 	.tidy = sqlite_tidy,
 	.octets = sqlite_octets,
 	.reserve_fill = sqlite_reserve_fill,
@@ -334,9 +264,9 @@ const struct store_engine store_sqlite = {
 	.live_latest = sqlite_live_latest,
 	.live_shared = sqlite_live_shared,
 	.purge = sqlite_purge,
-	.idempotency_get = idempotency_get,
-	.idempotency_put = idempotency_put,
-	.idempotency_walk = idempotency_walk,
+	.idempotency_get = sqlite_idempotency_get,
+	.idempotency_put = sqlite_idempotency_put,
+	.idempotency_walk = sqlite_idempotency_walk,
 	.hold_put = hold_put,
 	.hold_drop = hold_drop,
 	.hold_find = hold_find,

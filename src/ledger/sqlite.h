@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <sys/types.h>
 
-#include "store.h"
+#include "sqlite-pending.h"
 
 /* X(name, SQL) */
 #define STATEMENTS(X)                                                                              \
@@ -24,6 +24,7 @@
 	X(RECORD_WALK, "SELECT idx, record, leaf_hash FROM records WHERE chain = ?1 AND "          \
 		       "idx >= ?2 ORDER BY idx")                                                   \
 	X(ATTEMPT_PUT, "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")    \
+	X(ATTEMPT_IS, "SELECT 1 FROM attempts WHERE id = ?1 AND attempt = ?2")                     \
 	X(ATTEMPT_GET, "SELECT * FROM attempts WHERE id = ?1 AND attempt = ?2")                    \
 	X(ATTEMPT_ISSUE, "UPDATE attempts SET issued = ?3 WHERE id = ?1 AND attempt = ?2")         \
 	X(ATTEMPT_DROP, "DELETE FROM attempts WHERE id = ?1 AND attempt = ?2")                     \
@@ -48,6 +49,9 @@
 	X(LIVE_SHARED, "SELECT EXISTS (SELECT 1 FROM attempts WHERE spki_sha256 = ?1 AND "         \
 		       "client > '' AND client < ?2 AND expiry > ?3) OR EXISTS (SELECT 1 FROM "    \
 		       "attempts WHERE spki_sha256 = ?1 AND client > ?2 AND expiry > ?3)")         \
+	X(PENDING_PUT, "INSERT INTO pending VALUES (NULL, ?1)")                                    \
+	X(PENDING_GET, "SELECT done FROM pending ORDER BY number")                                 \
+	X(PENDING_CLEAR, "DELETE FROM pending")                                                    \
 	X(PURGE_ATTEMPTS, "DELETE FROM attempts WHERE (id, attempt) IN (SELECT id, attempt FROM "  \
 			  "attempts WHERE issued >= 0 AND expiry < ?1 ORDER BY expiry LIMIT 512) " \
 			  "RETURNING key, client")                                                 \
@@ -88,6 +92,10 @@ struct sqlite {
 	sqlite3 *db;
 	sqlite3_stmt *statement[STATEMENT_COUNT];
 	char *path;
+	struct pending pending;
+	bool purged; /* nothing was left of what had expired and was to be forgotten at these */
+	int64_t expired, forgotten;
+	bool unsettled;	   /* there was no room for it in the last transaction */
 	int journal_pages; /* in the write-ahead log after the last commit */
 	struct sqlite_file {
 		dev_t dev;
@@ -124,6 +132,17 @@ enum err sqlite_row(
 /* False: what stands there does not fit. */
 bool sqlite_text_column(sqlite3_stmt *st, int column, char *out, size_t size);
 bool sqlite_blob_column(sqlite3_stmt *st, int column, void *out, size_t len);
+/* sqlite-settle.c: the end of a transaction: what it did to the fast state is written down, or all
+ * that was written down goes into the tables. */
+enum err sqlite_commit(struct store *s);
+enum err sqlite_rollback(struct store *s);
+/* Reads back what was written down. */
+enum err sqlite_pending_load(struct sqlite *s);
+/* Everything into the tables, if there is room. */
+enum err sqlite_settle(struct sqlite *s);
+enum err sqlite_idempotency_get(struct store *s, struct store_idempotency *i);
+enum err sqlite_idempotency_put(struct store *s, const struct store_idempotency *i);
+enum err sqlite_idempotency_walk(struct store *s, store_idempotency_row *row, void *arg);
 /* sqlite-attempts.c: signatures that were, or are about to be, asked for. */
 enum err sqlite_attempt_put(struct store *s, const struct store_attempt *a);
 enum err sqlite_attempt_get(
@@ -140,6 +159,8 @@ enum err sqlite_live_latest(struct store *s, const char *key, const char *client
 enum err sqlite_live_shared(struct store *s, const uint8_t spki_sha256[SHA256_SIZE],
 	const char *client, int64_t now, bool *shared);
 enum err sqlite_purge(struct store *store, int64_t expired, int64_t forgotten);
+/* To the counts of stored attempts of both; client "": counted nowhere. */
+enum err sqlite_counts_add(struct store *s, const char *key, const char *client, int64_t n);
 /* sqlite-tree.c: what proofs and lists are made of. */
 enum err sqlite_leaf_get(
 	struct store *s, const char *chain, uint64_t idx, uint8_t leaf[SHA256_SIZE]);

@@ -125,6 +125,7 @@ struct store_engine {
 	enum err (*hold_tell)(struct store *s, const void *json, size_t len);
 	enum err (*hold_news)(struct store *s, struct buf *json);
 
+	/* What is put outside of a transaction is durable with the next one. */
 	enum err (*begin)(struct store *s);
 	enum err (*commit)(struct store *s);
 	enum err (*rollback)(struct store *s);

@@ -113,6 +113,57 @@ def load(path):
         return from_sqlite(copy)
 
 
+class Pending:
+    """What a daemon that was killed had not brought into the tables yet."""
+
+    MEMBERS = {1: "tntnntthnt", 2: "tnn", 3: "tn", 4: "ttthnttnn", 5: "ttnnttnn", 6: "tnnh"}
+
+    def __init__(self):
+        self.attempts, self.credentials, self.nodes, self.idempotency = {}, [], {}, {}
+
+    def read(self, octets):
+        at = 0
+
+        def take(n):
+            nonlocal at
+            at += n
+            if at > len(octets):
+                raise ValueError("the table pending is damaged")
+            return octets[at - n : at]
+
+        def member(kind):
+            if kind == "n":
+                return int.from_bytes(take(8), "big", signed=True)
+            return take(32) if kind == "h" else take(int.from_bytes(take(4), "big")).decode()
+
+        while at < len(octets):
+            what = take(1)[0]
+            self.do(what, [member(kind) for kind in self.MEMBERS[what]])
+
+    def do(self, what, m):
+        if what == 1:
+            self.attempts[m[0], m[1]] = m
+        elif what == 2:
+            self.attempts[m[0], m[1]][4] = m[2]
+        elif what == 3:
+            del self.attempts[m[0], m[1]]
+        elif what == 4:
+            self.idempotency[tuple(m[:3])] = tuple(m[3:])
+        elif what == 5:
+            self.credentials.append(tuple(m))
+        elif what == 6:
+            self.nodes[m[0], m[1], m[2]] = m[3]
+
+    def attempts_rows(self):
+        return [tuple(m) for m in self.attempts.values()]
+
+    def counted(self, counts):
+        for m in self.attempts.values():
+            for name in (("key", m[5]), ("client", m[6])) if m[6] else ():
+                counts[name] = counts.get(name, 0) + 1
+        return counts
+
+
 def from_sqlite(path):
     db = sqlite3.connect(path)
     db.text_factory = bytes
@@ -128,21 +179,28 @@ def from_sqlite(path):
             for chain, size, root in db.execute("SELECT chain, size, root FROM chains")
         }
         db.text_factory = lambda octets: octets.decode(errors="replace")
+        late = Pending()
+        for (done,) in db.execute("SELECT done FROM pending ORDER BY number"):
+            late.read(done)
         tables = Tables(
-            db.execute("SELECT id, chain, authorised, issued, key, client, expiry, time FROM credentials").fetchall(),
+            db.execute("SELECT id, chain, authorised, issued, key, client, expiry, time FROM credentials").fetchall()
+            + late.credentials,
             db.execute("SELECT key, client FROM holds").fetchall(),
             db.execute(
                 "SELECT id, attempt, chain, idx, issued, key, client, spki_sha256, expiry, idempotency FROM attempts"
-            ).fetchall(),
-            {(kind, name): live for kind, name, live in db.execute("SELECT kind, name, live FROM counts")},
+            ).fetchall()
+            + late.attempts_rows(),
+            late.counted({(kind, name): live for kind, name, live in db.execute("SELECT kind, name, live FROM counts")}),
             {
                 row[:3]: row[3:]
                 for row in db.execute(
                     "SELECT client, key, name, request_sha256, time, id, chain, authorised, issued FROM idempotency"
                 )
-            },
+            }
+            | late.idempotency,
             dict(db.execute("SELECT chain, note FROM checkpoints")),
-            {(c, level, idx): h for c, level, idx, h in db.execute("SELECT chain, level, idx, hash FROM nodes")},
+            {(c, level, idx): h for c, level, idx, h in db.execute("SELECT chain, level, idx, hash FROM nodes")}
+            | late.nodes,
         )
     finally:
         db.close()

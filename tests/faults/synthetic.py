@@ -283,7 +283,8 @@ CREATE TABLE nodes (chain TEXT, level INTEGER, idx INTEGER, hash BLOB, PRIMARY K
 CREATE TABLE checkpoints (chain TEXT PRIMARY KEY, note TEXT);
 CREATE TABLE credentials (number INTEGER PRIMARY KEY, id TEXT, chain TEXT, authorised INTEGER, issued INTEGER,
     key TEXT, client TEXT, expiry INTEGER, time INTEGER);
-PRAGMA user_version = 2;
+CREATE TABLE pending (number INTEGER PRIMARY KEY, done BLOB);
+PRAGMA user_version = 3;
 """
 
 
