@@ -4,7 +4,7 @@ src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(PQ_CFLAGS) $(CRY
 src_ledger_libledger_a_SOURCES = \
 	src/ledger/store.c src/ledger/store.h \
 	src/ledger/sqlite.c src/ledger/sqlite-attempts.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite-settle.c src/ledger/sqlite-pending.c \
-	src/ledger/sqlite-pending-log.c src/ledger/sqlite-pending.h src/ledger/sqlite.h \
+	src/ledger/sqlite-pending-log.c src/ledger/sqlite-vfs.c src/ledger/sqlite-pending.h src/ledger/sqlite.h \
 	src/ledger/folder.c src/ledger/folder.h \
 	src/ledger/postgres.c src/ledger/postgres-wire.c src/ledger/postgres-link.c src/ledger/postgres-schema.c \
 	src/ledger/postgres-group.c src/ledger/postgres-foresee.c src/ledger/postgres-rows.c src/ledger/postgres-attempts.c src/ledger/postgres-tree.c \

@@ -219,7 +219,7 @@ static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 	int rc = sqlite3_open_v2(s->path, &s->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
 			SQLITE_OPEN_EXRESCODE,
-		NULL);
+		sqlite_vfs());
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(s->db, settings, NULL, NULL, NULL);

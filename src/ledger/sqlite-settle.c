@@ -104,6 +104,7 @@ enum err sqlite_rollback(struct store *store)
 	enum err e = pending_undo(&s->pending);
 
 	s->purged = false;
+	s->holds = HOLDS_UNASKED;
 	/* After some failures SQLite has rolled back itself. */
 	if (e || sqlite3_get_autocommit(s->db))
 		return e;

@@ -196,18 +196,40 @@ static enum err record_walk(
 
 static enum err hold_put(struct store *s, const char *key, const char *client, const char *reason)
 {
+	((struct sqlite *)s)->holds = HOLDS_UNASKED;
 	return sqlite_run(s, S_HOLD_PUT, "ttt", key, client, reason);
 }
 
 static enum err hold_drop(struct store *s, const char *key, const char *client)
 {
+	((struct sqlite *)s)->holds = HOLDS_UNASKED;
 	return sqlite_run(s, S_HOLD_DROP, "tt", key, client);
+}
+
+/* Every request asks, and mostly there is none at all. ERR_NOT_FOUND: there is none. */
+static enum err holds_ask(struct store *store)
+{
+	struct sqlite *s = (struct sqlite *)store;
+	sqlite3_stmt *st;
+	enum err e = ERR_OK;
+
+	if (s->holds == HOLDS_UNASKED) {
+		e = sqlite_row(store, &st, S_HOLD_AFTER, "tt", "", "");
+		if (!e)
+			sqlite3_reset(st);
+		if (!e || e == ERR_NOT_FOUND)
+			s->holds = e ? HOLDS_NONE : HOLDS_SOME;
+	}
+	return s->holds == HOLDS_NONE ? ERR_NOT_FOUND : e;
 }
 
 static enum err hold_find(struct store *s, const char *key, const char *client, struct buf *reason)
 {
 	sqlite3_stmt *st;
-	enum err e = sqlite_row(s, &st, S_HOLD_FIND, "tt", key, client);
+	enum err e = holds_ask(s);
+
+	if (!e)
+		e = sqlite_row(s, &st, S_HOLD_FIND, "tt", key, client);
 
 	if (e)
 		return e;

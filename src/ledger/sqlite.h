@@ -95,6 +95,7 @@ struct sqlite {
 	struct pending pending;
 	bool purged; /* nothing was left of what had expired and was to be forgotten at these */
 	int64_t expired, forgotten;
+	enum { HOLDS_UNASKED, HOLDS_NONE, HOLDS_SOME } holds;
 	bool unsettled;	   /* there was no room for it in the last transaction */
 	int journal_pages; /* in the write-ahead log after the last commit */
 	struct sqlite_file {
@@ -132,6 +133,9 @@ enum err sqlite_row(
 /* False: what stands there does not fit. */
 bool sqlite_text_column(sqlite3_stmt *st, int column, char *out, size_t size);
 bool sqlite_blob_column(sqlite3_stmt *st, int column, void *out, size_t len);
+/* sqlite-vfs.c: the way to the files that writes the write-ahead log in large pieces; NULL:
+ * SQLite's own. */
+const char *sqlite_vfs(void);
 /* sqlite-settle.c: the end of a transaction: what it did to the fast state is written down, or all
  * that was written down goes into the tables. */
 enum err sqlite_commit(struct store *s);
