@@ -7,8 +7,8 @@
 
 static const uint8_t nothing[1];
 
-/* Room for `more` octets and one NUL. The old memory is wiped: it may hold a secret. */
-static bool make_room(struct buf *b, size_t more)
+/* The old memory is wiped: it may hold a secret. */
+static bool grow(struct buf *b, size_t more)
 {
 	if (b->err != ERR_OK)
 		return false;
@@ -40,6 +40,15 @@ static bool make_room(struct buf *b, size_t more)
 	return true;
 }
 
+/* Room for `more` octets and one NUL. */
+static inline bool make_room(struct buf *b, size_t more)
+{
+	if (b->err == ERR_OK && b->len < b->size && more < b->size - b->len && b->len <= b->max &&
+		more <= b->max - b->len)
+		return true;
+	return grow(b, more);
+}
+
 void buf_put(struct buf *b, const void *octets, size_t len)
 {
 	if (!make_room(b, len) || len == 0)
@@ -59,7 +68,8 @@ static void put_integer(struct buf *b, uint64_t v, unsigned octets)
 
 void buf_u8(struct buf *b, uint8_t v)
 {
-	put_integer(b, v, 1);
+	if (make_room(b, 1))
+		b->octets[b->len++] = v;
 }
 
 void buf_u16(struct buf *b, uint16_t v)
@@ -100,6 +110,19 @@ void buf_str(struct buf *b, const char *s)
 void buf_text(struct buf *b, const char *s)
 {
 	buf_put(b, s, strlen(s));
+}
+
+void buf_decimal(struct buf *b, int64_t v)
+{
+	uint64_t left = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	char text[24], *at = text + sizeof(text);
+
+	do
+		*--at = (char)('0' + left % 10);
+	while ((left /= 10) != 0);
+	if (v < 0)
+		*--at = '-';
+	buf_put(b, at, (size_t)(text + sizeof(text) - at));
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

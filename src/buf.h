@@ -39,6 +39,7 @@ void buf_vec(struct buf *b, const void *octets, size_t len);
 void buf_str(struct buf *b, const char *s);
 /* text without framing and without a NUL */
 void buf_text(struct buf *b, const char *s);
+void buf_decimal(struct buf *b, int64_t v);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_hex(struct buf *b, const void *octets, size_t len);
 /* base64 of RFC 4648 section 4, padded, one line */

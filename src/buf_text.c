@@ -157,8 +157,20 @@ static size_t utf8_sequence(const uint8_t *s, size_t left)
 	return n;
 }
 
+/* Eight octets of ASCII, none of them NUL? */
+static bool ascii_8(const uint8_t *s)
+{
+	const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+	uint64_t v;
+
+	memcpy(&v, s, sizeof(v));
+	return ((v | (v - ones)) & high) == 0;
+}
+
 bool utf8_valid(const uint8_t *s, size_t len)
 {
+	for (; len >= 8 && ascii_8(s); len -= 8)
+		s += 8;
 	while (len > 0) {
 		size_t n = utf8_sequence(s, len);
 		if (n == 0)

@@ -25,12 +25,15 @@ static void octets_write(struct buf *out, const struct member *m, const struct o
 
 static void member_write(struct buf *out, const struct record *r, const struct member *m)
 {
-	if (m->kind == TYPE)
-		buf_printf(out, "\"%s\"", record_type_names[r->type]);
-	else if (m->kind == INT)
-		buf_printf(out, "%lld", (long long)int_at(r, m));
-	else
+	if (m->kind == TYPE) {
+		buf_u8(out, '"');
+		buf_text(out, record_type_names[r->type]);
+		buf_u8(out, '"');
+	} else if (m->kind == INT) {
+		buf_decimal(out, int_at(r, m));
+	} else {
 		octets_write(out, m, octets_at(r, m));
+	}
 }
 
 enum err record_write(struct buf *out, const struct record *r)

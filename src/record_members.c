@@ -152,7 +152,9 @@ bool record_is_id(const struct octets *o)
 	if (o->len != ID_SIZE - 1)
 		return false;
 	for (size_t i = 0; i < o->len; i++) {
-		if (!memchr("0123456789abcdef", o->at[i], 16))
+		uint8_t c = o->at[i];
+
+		if ((c < '0' || c > '9') && (c < 'a' || c > 'f'))
 			return false;
 	}
 	return true;

@@ -95,6 +95,11 @@ START_TEST(buffer_texts)
 	buf_reset(&b);
 	buf_printf(&b, "%s", "");
 	ck_assert_str_eq(buf_cstr(&b), "");
+	buf_decimal(&b, 0);
+	buf_decimal(&b, -1);
+	buf_decimal(&b, INT64_MAX);
+	buf_decimal(&b, INT64_MIN);
+	ck_assert_str_eq(buf_cstr(&b), "0-19223372036854775807-9223372036854775808");
 	buf_free(&b);
 }
 END_TEST
@@ -294,6 +299,14 @@ START_TEST(utf8)
 		{"\xe2\x82", 2, false},
 		{"\xe2\x82\x41", 3, false},
 		{"\xff", 1, false},
+		{"eight oc", 8, true},
+		{"eight and more", 14, true},
+		{"eight o\0", 8, false},
+		{"\0ight oc", 8, false},
+		{"eight \xc2\x80", 8, true},
+		{"eight o\xc2\x80", 9, true},
+		{"eight o\x80", 8, false},
+		{"eight\x01\0c", 8, false},
 	};
 
 	for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
