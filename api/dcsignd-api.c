@@ -16,9 +16,11 @@
 #include "intake.h"
 #include "linger.h"
 #include "log.h"
+#include "memory.h"
 #include "metrics.h"
 
 #define EXIT_BROKEN    70 /* malformed message, broken invariant */
+#define EXIT_AGAIN     75 /* to be born again */
 #define EXIT_CONFIG    78
 #define TURN_MS	       100
 #define DRAIN_EXTRA_MS 1000 /* after the last deadline, for answers on their way */
@@ -308,6 +310,8 @@ static int run(struct api *api, const struct config *config)
 		_exit(EXIT_BROKEN); /* at once: connections that are held can't be closed */
 	return 0;
 }
+
+const int memory_exit = EXIT_AGAIN;
 
 int main(int argc, char **argv)
 {

@@ -32,7 +32,7 @@ api_libapi_a_SOURCES = \
 API_LIBS = $(MHD_LIBS) $(GNUTLS_LIBS) $(JANSSON_LIBS) -lpthread
 
 pkglibexec_PROGRAMS += api/dcsignd-api
-api_dcsignd_api_SOURCES = api/dcsignd-api.c
+api_dcsignd_api_SOURCES = api/dcsignd-api.c src/memory.c src/memory.h
 api_dcsignd_api_CPPFLAGS = $(api_libapi_a_CPPFLAGS)
 api_dcsignd_api_CFLAGS = $(api_libapi_a_CFLAGS)
 api_dcsignd_api_LDADD = api/libapi.a src/libdcsign.a $(API_LIBS) $(SECCOMP_LIBS)

@@ -16,7 +16,8 @@
 #include "counters.h"
 #include "log.h"
 
-#define SAMPLE_S 1
+#define SAMPLE_S       1
+#define FILE_LATEST_MS 1000000000000000 /* the year 33658 */
 
 static struct {
 	pthread_mutex_t lock;
@@ -100,6 +101,13 @@ static void load_accepted(int fd, const char *line)
 			reason);
 }
 
+/* Readings of clocks, not numbers that nobody could reckon with. */
+static bool plausible(const struct clock_reading *r)
+{
+	return r->wall_ms >= 0 && r->wall_ms <= FILE_LATEST_MS && r->boot_ms >= 0 &&
+	       r->boot_ms <= FILE_LATEST_MS;
+}
+
 static bool load(struct clock_reading *first, struct clock_reading *reference)
 {
 	char boot[40], of[40], line[512] = "";
@@ -114,7 +122,7 @@ static bool load(struct clock_reading *first, struct clock_reading *reference)
 	       sscanf(line, "%39s %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64, of,
 		       &first->wall_ms, &first->boot_ms, &reference->wall_ms,
 		       &reference->boot_ms) == 5 &&
-	       strcmp(boot, of) == 0;
+	       strcmp(boot, of) == 0 && plausible(first) && plausible(reference);
 }
 
 static void save(const struct guard *g)

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "keys.h"
+#include "memory.h"
 
 int keys_complain(const struct refusal *why)
 {
@@ -112,6 +113,8 @@ static void close_up(void)
 	setrlimit(RLIMIT_CORE, &none);
 	signal(SIGPIPE, SIG_IGN);
 }
+
+const int memory_exit = EXIT_UNEXPECTED;
 
 int main(int argc, char **argv)
 {

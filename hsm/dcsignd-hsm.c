@@ -8,6 +8,7 @@
 #include "child.h"
 #include "clock.h"
 #include "log.h"
+#include "memory.h"
 #include "pin.h"
 #include "service.h"
 #include "watchdog.h"
@@ -143,6 +144,8 @@ static int serve(struct config *config, struct child_secrets *secrets, uint64_t 
 	watchdog_end();
 	return code;
 }
+
+const int memory_exit = EXIT_ABSENT;
 
 int main(int argc, char **argv)
 {

@@ -38,14 +38,14 @@ HSM_LIBS = hsm/libhsm.a hsm/libtoken.a hsm/libcounters.a src/libdcsign.a $(P11_L
 
 pkglibexec_PROGRAMS += hsm/dcsignd-hsm
 hsm_dcsignd_hsm_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
-hsm_dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c hsm/service.c hsm/service.h \
+hsm_dcsignd_hsm_SOURCES = hsm/dcsignd-hsm.c src/memory.c src/memory.h hsm/service.c hsm/service.h \
 	hsm/service_messages.c hsm/service_private.h
 hsm_dcsignd_hsm_LDADD = $(HSM_LIBS) $(SECCOMP_LIBS) -lpthread
 
 pkglibexec_PROGRAMS += hsm/dcsign-keys
 dist_man8_MANS += hsm/dcsign-keys.8
 hsm_dcsign_keys_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(P11_CFLAGS) $(P11KIT_CFLAGS)
-hsm_dcsign_keys_SOURCES = hsm/dcsign-keys.c hsm/keys.h \
+hsm_dcsign_keys_SOURCES = hsm/dcsign-keys.c src/memory.c src/memory.h hsm/keys.h \
 	hsm/keys_open.c hsm/keys_hazard.c hsm/keys_breaker.c hsm/keys_ceremony.c \
 	hsm/csr.c hsm/csr.h hsm/token_keygen.c hsm/token_keygen.h
 hsm_dcsign_keys_LDADD = $(HSM_LIBS)

@@ -41,7 +41,8 @@ enum err pin_read(struct pin *pin, int fd, struct refusal *why)
 	n = pread(fd, pin->text, sizeof pin->text, 0);
 	if (n > 0 && pin->text[n - 1] == '\n')
 		n--;
-	if (n <= 0 || n >= (ssize_t)sizeof pin->text || memchr(pin->text, 0, (size_t)n) != NULL) {
+	if (n <= 0 || n >= (ssize_t)sizeof pin->text || st.st_size > (off_t)sizeof pin->text ||
+		memchr(pin->text, 0, (size_t)n) != NULL) {
 		pin_wipe(pin);
 		return refuse(why, ERR_PIN, "pin",
 			"the PIN must be 1 to %d octets without NUL, in one line", PIN_SIZE - 1);
@@ -111,10 +112,26 @@ static bool line_read(struct line *l, const char *text)
 	return true;
 }
 
-/* ERR_NOT_FOUND: there is none. */
+static size_t breaker_text(const struct breaker *b, char text[LINES_MAX * LINE_SIZE])
+{
+	char salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < b->count; i++) {
+		const struct line *l = &b->line[i];
+
+		hex_encode(salt, l->salt, SALT_SIZE);
+		hex_encode(digest, l->digest, SHA256_SIZE);
+		len += (size_t)snprintf(text + len, LINES_MAX * LINE_SIZE - len, "%s %u %s %s\n",
+			l->refused ? "refused" : "tried", l->count, salt, digest);
+	}
+	return len;
+}
+
+/* ERR_NOT_FOUND: there is none. ERR_FORMAT: it is not what breaker_text writes. */
 static enum err breaker_load(struct breaker *b, const char *path)
 {
-	char text[LINES_MAX * LINE_SIZE], *rest = NULL;
+	char text[LINES_MAX * LINE_SIZE], whole[sizeof text], *rest = NULL;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n;
 
@@ -126,10 +143,14 @@ static enum err breaker_load(struct breaker *b, const char *path)
 	if (n <= 0)
 		return ERR_FORMAT;
 	text[n] = '\0';
+	memcpy(whole, text, (size_t)n);
 	for (char *at = strtok_r(text, "\n", &rest); at != NULL; at = strtok_r(NULL, "\n", &rest))
 		if (b->count == LINES_MAX || !line_read(&b->line[b->count++], at))
 			return ERR_FORMAT;
-	return b->count > 0 ? ERR_OK : ERR_FORMAT;
+	return b->count > 0 && breaker_text(b, text) == (size_t)n &&
+			       memcmp(text, whole, (size_t)n) == 0
+		       ? ERR_OK
+		       : ERR_FORMAT;
 }
 
 static bool folder_sync(const char *folder)
@@ -170,18 +191,9 @@ static enum err state_store(
 static enum err breaker_store(
 	const struct breaker *b, const char *folder, const char *path, struct refusal *why)
 {
-	char salt[2 * SALT_SIZE + 1], digest[2 * SHA256_SIZE + 1];
 	char text[LINES_MAX * LINE_SIZE];
-	size_t len = 0;
+	size_t len = breaker_text(b, text);
 
-	for (unsigned i = 0; i < b->count; i++) {
-		const struct line *l = &b->line[i];
-
-		hex_encode(salt, l->salt, SALT_SIZE);
-		hex_encode(digest, l->digest, SHA256_SIZE);
-		len += (size_t)snprintf(text + len, sizeof text - len, "%s %u %s %s\n",
-			l->refused ? "refused" : "tried", l->count, salt, digest);
-	}
 	return state_store(folder, path, text, len, why);
 }
 

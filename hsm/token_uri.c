@@ -21,6 +21,15 @@ static bool name_known(const char *name, size_t len, bool of_key, size_t *index)
 	return false;
 }
 
+/* Labels and names are texts; an id is any octets. */
+static bool has_nul(const char *attribute, size_t len)
+{
+	for (size_t i = 0; i + 3 <= len; i++)
+		if (memcmp(attribute + i, "%00", 3) == 0)
+			return strncmp(attribute, "id=", 3) != 0;
+	return false;
+}
+
 /* p11-kit drops blanks, lets the last of two equal attributes win, and ignores unknown queries. */
 static enum err uri_form(const char *text, bool of_key, struct refusal *why)
 {
@@ -49,6 +58,9 @@ static enum err uri_form(const char *text, bool of_key, struct refusal *why)
 				       : "token, serial, manufacturer, model");
 		if (seen & 1u << index)
 			return refuse(why, ERR_FORMAT, "uri", "attribute \"%.*s\" stands twice",
+				(int)name_len, at);
+		if (has_nul(at, len))
+			return refuse(why, ERR_FORMAT, "uri", "attribute \"%.*s\" holds a NUL",
 				(int)name_len, at);
 		seen |= 1u << index;
 		at += len + (at[len] == ';');

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "memory.h"
 #include "notify.h"
 #include "parent.h"
 
@@ -333,6 +334,8 @@ static void release(struct parent *p)
 	free(p->credentials);
 	free(p->programs);
 }
+
+const int memory_exit = EXIT_TEMPORARY;
 
 int main(int argc, char **argv)
 {

@@ -55,6 +55,17 @@ tests_fuzz_batch_LDADD = api/libapi.a $(FUZZ_LINK) $(JANSSON_LIBS)
 tests_fuzz_query_SOURCES = tests/fuzz_query.c
 tests_fuzz_query_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
 tests_fuzz_query_LDADD = api/libapi.a $(FUZZ_LINK)
+tests_fuzz_peer_SOURCES = tests/fuzz_peer.c tests/fuzz_files.h
+tests_fuzz_peer_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
+tests_fuzz_peer_CFLAGS = $(AM_CFLAGS) $(GNUTLS_CFLAGS)
+tests_fuzz_peer_LDADD = api/libapi.a $(FUZZ_LINK) $(GNUTLS_LIBS)
+tests_fuzz_sieve_SOURCES = tests/fuzz_sieve.c tests/fuzz_files.h
+tests_fuzz_sieve_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
+tests_fuzz_sieve_LDADD = api/libapi.a $(FUZZ_LINK)
+tests_fuzz_http_SOURCES = tests/fuzz_http.c tests/fuzz_files.h
+tests_fuzz_http_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
+tests_fuzz_http_CFLAGS = $(AM_CFLAGS) $(MHD_CFLAGS)
+tests_fuzz_http_LDADD = api/libapi.a $(FUZZ_LINK) $(MHD_LIBS)
 
 # clocks that stand where a test says
 check_PROGRAMS += tests/faults/wallclock.so

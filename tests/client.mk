@@ -20,6 +20,15 @@ tests_check_keygen_CFLAGS = $(client_cflags)
 tests_check_keygen_LDADD = $(client_libs)
 tests_fuzz_formats_SOURCES = tests/fuzz_formats.c
 tests_fuzz_formats_LDADD = src/client/libclient.a $(FUZZ_LINK) $(JANSSON_LIBS)
+client_fuzz_libs = src/client/libclient.a $(FUZZ_LINK) $(CONFUSE_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
+tests_fuzz_issued_SOURCES = tests/fuzz_issued.c tests/fuzz_files.h
+tests_fuzz_issued_LDADD = $(client_fuzz_libs)
+tests_fuzz_agentconf_SOURCES = tests/fuzz_agentconf.c tests/fuzz_files.h
+tests_fuzz_agentconf_LDADD = $(client_fuzz_libs)
+tests_fuzz_agentstate_SOURCES = tests/fuzz_agentstate.c tests/fuzz_files.h
+tests_fuzz_agentstate_LDADD = $(client_fuzz_libs)
+tests_fuzz_witness_SOURCES = tests/fuzz_witness.c tests/fuzz_files.h
+tests_fuzz_witness_LDADD = $(client_fuzz_libs)
 
 if HAVE_BORINGSSL
 check_PROGRAMS += tests/interop/dc_server

@@ -1,9 +1,12 @@
 #!/bin/bash
 # The n-th allocation fails (tests/faults/nomem.c), in each program, over start, one request, SIGHUP and
-# shutdown: does a process die by a signal, is an answer wrong, is the service whole afterwards without
-# a hand? A sample of n; with DCSIGN_TESTS=long every n up to 2,000 and a sample beyond. Of a build
-# without sanitizers, which have a malloc of their own.
-# usage: e2e_nomem.sh [PROGRAM PHASE N...]
+# shutdown. A process that has no memory says so and ends (src/memory.c): each allocation of each child and
+# tool goes that way, so that whichever fails the end is the same; and for many n one does fail: no
+# process dies by a signal, no answer says what is not so, a child is born again and the service is whole
+# without a hand, a tool exits with 4. A few n; with DCSIGN_TESTS=long every n up to 2,000 and a sample
+# beyond, in random order, as far as 10 minutes go. Of a build without sanitizers, which have a malloc of
+# their own.
+# usage: e2e_nomem.sh [PROGRAM PHASE [N...]]
 . "$(dirname "$0")/lib.sh"
 . "$TOP_SRCDIR/tests/faults/lib.sh"
 e2e_begin
@@ -21,12 +24,15 @@ for p in api/dcsignd-api hsm/dcsignd-hsm src/ledger/dcsignd-ledger; do
 done
 ln -s "$TOP_BUILDDIR/src/ledger/dcsign-ledger" "$tree/src/ledger/"
 chmod -R a+rX "$tree"
-for p in api hsm ledger dcsignd; do
-	head -c 24 /dev/zero >"$WORK/nomem.$p"
+for p in api hsm ledger dcsignd tool; do
+	head -c 40 /dev/zero >"$WORK/nomem.$p"
 	chmod 666 "$WORK/nomem.$p"
 done
 service_start # finds free ports, and shows that all is well
+request --key www --new-key ecdsa_secp256r1_sha256 -o "$WORK/out/set" >"$WORK/out/request" 2>&1 ||
+	fail "dcsign request: $(cat "$WORK/out/request")"
+cp "$WORK/out/set/credential.dc" "$WORK/pki/edge.dc"
 service_stop
-export DCSIGN_LIBEXECDIR=$tree
+export DCSIGN_LIBEXECDIR=$tree TOP_BUILDDIR MODULE=$DEMO_MODULE
 PID=0 faults_run nomem_cycles.py "$DCSIGND" "$WORK/etc/dcsignd.conf" "$@" || fail "see above"
 faults_reconcile

@@ -8,12 +8,15 @@ FUZZ_TARGETS += tests/fuzz_dc tests/fuzz_spki tests/fuzz_certificate tests/fuzz_
 # parent
 FUZZ_TARGETS += tests/fuzz_message tests/fuzz_config
 # ledger
-FUZZ_TARGETS += tests/fuzz_record tests/fuzz_checkpoint
+FUZZ_TARGETS += tests/fuzz_record tests/fuzz_checkpoint tests/fuzz_bookmark
 # hsm
+FUZZ_TARGETS += tests/fuzz_pin tests/fuzz_clock tests/fuzz_uri
 # api
-FUZZ_TARGETS += tests/fuzz_request tests/fuzz_batch tests/fuzz_query
+FUZZ_TARGETS += tests/fuzz_request tests/fuzz_batch tests/fuzz_query tests/fuzz_peer
+FUZZ_TARGETS += tests/fuzz_sieve tests/fuzz_http
 # client
-FUZZ_TARGETS += tests/fuzz_formats
+FUZZ_TARGETS += tests/fuzz_formats tests/fuzz_issued
+FUZZ_TARGETS += tests/fuzz_agentconf tests/fuzz_agentstate tests/fuzz_witness
 
 # A target that needs more than src/libdcsign.a and libcrypto also says in its room's .mk:
 #   tests_fuzz_<t>_SOURCES = tests/fuzz_<t>.c <further sources>
@@ -30,7 +33,10 @@ endif
 LDADD = $(FUZZ_LINK)
 
 check_PROGRAMS += $(FUZZ_TARGETS)
-EXTRA_DIST += tests/corpus tests/fuzz_main.c
+EXTRA_DIST += tests/corpus tests/fuzz_main.c tests/FUZZING.md tests/fuzz_long.sh
+# Counted: a million inputs in all, or ten million.
+LONG_TESTS += tests/fuzz_long.sh
+SOAK_TESTS += tests/fuzz_long.sh
 
 FUZZ_SECONDS = 60
 # What libFuzzer finds new lies in fuzz-corpus/<t>/ of the build folder, what it breaks as crash-*.

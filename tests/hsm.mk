@@ -36,6 +36,17 @@ tests_check_append_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_append_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_append_LDADD = $(HSM_CHECK)
 
+tests_fuzz_pin_SOURCES = tests/fuzz_pin.c tests/fuzz_files.h
+tests_fuzz_pin_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_fuzz_pin_LDADD = hsm/libhsm.a $(FUZZ_LINK)
+tests_fuzz_clock_SOURCES = tests/fuzz_clock.c tests/fuzz_files.h
+tests_fuzz_clock_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_fuzz_clock_LDADD = hsm/libhsm.a hsm/libcounters.a $(FUZZ_LINK)
+tests_fuzz_uri_SOURCES = tests/fuzz_uri.c tests/fuzz_files.h
+tests_fuzz_uri_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_fuzz_uri_CFLAGS = $(AM_CFLAGS) $(P11KIT_CFLAGS)
+tests_fuzz_uri_LDADD = hsm/libtoken.a hsm/libcounters.a $(FUZZ_LINK) $(P11_LIBS) $(P11KIT_LIBS)
+
 # the whole service on p11fault.so
 E2E_TESTS += tests/e2e_faults.sh tests/e2e_matrix.sh
 LONG_TESTS += tests/e2e_matrix.sh

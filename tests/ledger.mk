@@ -36,3 +36,5 @@ tests_check_answers_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_answers_LDADD = $(LEDGER_CHECK)
 tests_check_archive_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_archive_LDADD = $(LEDGER_CHECK)
+tests_fuzz_bookmark_SOURCES = tests/fuzz_bookmark.c tests/fuzz_files.h
+tests_fuzz_bookmark_LDADD = src/ledger/libledger.a $(FUZZ_LINK) $(SQLITE_LIBS) $(PQ_LIBS) $(JANSSON_LIBS)

@@ -202,12 +202,12 @@ struct agent_config *agent_conf_read(const char *path)
 	struct agent_config *config = calloc(1, sizeof *config);
 	struct refusal why = {0};
 
-	if (!config || tool_read(&text, path, &why)) {
-		tool_fail("agent", 0, "%s", config ? why.detail : strerror(ENOMEM));
+	if (!config || tool_read(&text, path, &why) || !buf_cstr(&text)) {
+		tool_fail("agent", 0, "%s", *why.detail ? why.detail : strerror(ENOMEM));
 		r.errors++;
 	} else {
-		agent_conf_scan(&r, (const char *)text.octets, text.len);
-		if (!r.errors && buf_cstr(&text))
+		agent_conf_scan(&r, buf_cstr(&text), text.len);
+		if (!r.errors)
 			parse(&r, config, buf_cstr(&text));
 	}
 	buf_free(&text);

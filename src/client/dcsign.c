@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "memory.h"
 #include "tool.h"
 
 static int command_help(int argc, char **argv);
@@ -129,6 +130,8 @@ static int run(const struct command *c, int argc, char **argv)
 	}
 	return c->run(argc, argv);
 }
+
+const int memory_exit = TOOL_UNEXPECTED;
 
 int main(int argc, char **argv)
 {

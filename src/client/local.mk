@@ -23,7 +23,7 @@ src_client_libclient_a_SOURCES = \
 	src/client/agent_state.c src/client/agent_state.h src/client/agent_installed.c \
 	src/client/inspect.c \
 	src/client/verdict.c
-src_client_dcsign_SOURCES = src/client/dcsign.c
+src_client_dcsign_SOURCES = src/client/dcsign.c src/memory.c src/memory.h
 src_client_dcsign_LDADD = src/client/libclient.a src/libdcsign.a \
 	$(CONFUSE_LIBS) $(CURL_LIBS) $(JANSSON_LIBS) $(CRYPTO_LIBS)
 

@@ -13,6 +13,7 @@
 #include "bookmark.h"
 #include "commit.h"
 #include "init.h"
+#include "memory.h"
 #include "options.h"
 #include "prove.h"
 #include "report.h"
@@ -339,6 +340,8 @@ static int run(const struct command *c, const struct options *o)
 		engine->abandon(s);
 	return !e ? status : e == ERR_FORMAT ? EXIT_WRONG : EXIT_UNEXPECTED;
 }
+
+const int memory_exit = EXIT_UNEXPECTED;
 
 int main(int argc, char **argv)
 {

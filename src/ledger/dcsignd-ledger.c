@@ -13,6 +13,7 @@
 #include "confine.h"
 #include "heads.h"
 #include "log.h"
+#include "memory.h"
 #include "server.h"
 
 #define OPEN_FILES     (PEERS + 64)
@@ -253,6 +254,8 @@ static int start(struct server *s, uint64_t serial, bool check)
 	serve(s);
 	return drain(s);
 }
+
+const int memory_exit = EXIT_ABSENT;
 
 int main(int argc, char **argv)
 {

@@ -45,10 +45,10 @@ src_ledger_libledger_a_SOURCES = \
 LEDGER_LIBS = src/ledger/libledger.a src/libdcsign.a $(SQLITE_LIBS) $(PQ_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
 
 pkglibexec_PROGRAMS += src/ledger/dcsignd-ledger src/ledger/dcsign-ledger
-src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c src/ledger/confine.c src/ledger/confine.h \
+src_ledger_dcsignd_ledger_SOURCES = src/ledger/dcsignd-ledger.c src/memory.c src/memory.h src/ledger/confine.c src/ledger/confine.h \
 	src/ledger/server-parent.c src/ledger/server-peers.c src/ledger/server.h
 src_ledger_dcsignd_ledger_LDADD = $(LEDGER_LIBS) $(SECCOMP_LIBS)
-src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c \
+src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c src/memory.c src/memory.h \
 	src/ledger/options.c src/ledger/options.h \
 	src/ledger/fingerprint.c src/ledger/fingerprint.h \
 	src/ledger/init.c src/ledger/init.h \
