@@ -1,7 +1,9 @@
 #!/bin/bash
 # A taken-over api: tests/fakes/hostile_api in the place of dcsignd-api speaks to the real dcsignd-hsm
-# and dcsignd-ledger, for 20 s, or 300 s with DCSIGN_TESTS=long. What was signed is what the policy
-# allows and the ledger has, no process dies by a signal, and the service issues afterwards.
+# and dcsignd-ledger, for 20 s, or 300 s with DCSIGN_TESTS=long: messages that are right, replayed, in
+# no order, with each of their fields at and beyond its limits, truncated, followed, oversized, of other
+# channels, with bits turned over. What was signed is what the policy allows and the ledger has, no
+# process dies by a signal, and the service issues afterwards.
 # usage: e2e_hostile.sh [SEED]
 . "$(dirname "$0")/lib.sh"
 . "$TOP_SRCDIR/tests/faults/lib.sh"

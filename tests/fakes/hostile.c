@@ -263,6 +263,24 @@ static uint16_t type_for(uint8_t role)
 	return (role == ROLE_HSM ? hsm : ledger)[hostile_random(6)];
 }
 
+/* How many fields the message has at most; of ISSUE up to the end of its first item. */
+static uint64_t fields_of(uint16_t type)
+{
+	switch (type) {
+	case MSG_ISSUE:
+		return 20;
+	case MSG_READ:
+		return 11;
+	case MSG_HOLD:
+	case MSG_RELEASE:
+		return 8;
+	case MSG_STRANGER:
+		return 7;
+	default:
+		return 1;
+	}
+}
+
 /* The message as a whole. */
 static void bend(const char **what)
 {
@@ -328,7 +346,7 @@ size_t hostile_message(uint8_t *octets, uint8_t role, uint64_t serial, bool wild
 					: type >= MSG_HOLD || type == MSG_READ);
 	} else if (wild && hostile_random(2)) {
 		*what = "field";
-		bent = (unsigned)hostile_random(type == MSG_STATE ? 1 : type == MSG_ISSUE ? 18 : 8);
+		bent = (unsigned)hostile_random(fields_of(type));
 	}
 	do {
 		begin(type, serial);

@@ -215,11 +215,19 @@ static bool send_it(struct lane *l, size_t len, bool descriptor)
 	}
 }
 
+/* Never in order, now and then at the limits. */
+static uint64_t next_serial(void)
+{
+	uint64_t number = ++serial ^ 3;
+
+	return hostile_random(50) == 0 ? UINT64_MAX - number : number;
+}
+
 static void say(struct lane *l, bool wild)
 {
 	const char *what;
 	bool descriptor = wild && hostile_random(10) == 0;
-	size_t len = hostile_message(octets, l->role, ++serial, wild && !descriptor, &what);
+	size_t len = hostile_message(octets, l->role, next_serial(), wild && !descriptor, &what);
 	bool asked = !wild && octets[3] != MSG_STRANGER;
 	uint64_t number;
 

@@ -239,7 +239,8 @@ class Cycles(Service):
             "dcsign inspect": [build + "/src/client/dcsign", "inspect", f"{WORK}/pki/edge.dc"],
         }
         for name, command in tools.items():
-            self.tool(name, command, seconds / len(tools), every)
+            if every or name in ("dcsign-keys list", "dcsign-ledger list"):
+                self.tool(name, command, seconds / len(tools), every)
 
     def tools_of_the_service(self, seconds, every):
         dcsign = os.environ["TOP_BUILDDIR"] + "/src/client/dcsign"
@@ -264,7 +265,8 @@ class Cycles(Service):
 
         self.whole()
         request = [dcsign, "request", *to, "--new-key", "ecdsa_secp256r1_sha256", "-o", f"{WORK}/request"]
-        self.tool("dcsign request", request, seconds / 2, every)
+        if every:
+            self.tool("dcsign request", request, seconds / 2, every)
         self.tool("dcsign agent", [dcsign, "agent", "-c", agent, "--once"], seconds / 2, every, set_is_whole)
 
 
@@ -274,7 +276,7 @@ def main():
     long = os.environ.get("DCSIGN_TESTS") == "long"
     service = Cycles([sys.argv[1], "-c", sys.argv[2]])
     seconds = float(os.environ.get("NOMEM_SECONDS", 600 if long else 1))
-    pairs = [(p, f) for p in (*CHILDREN, "dcsignd") for f in PHASES]
+    pairs = [(p, f) for p in (*CHILDREN, "dcsignd") for f in PHASES if long or f in ("request", "start")]
     print(f"-- seed {seed}", flush=True)
     try:
         if len(sys.argv) > 4:
@@ -288,7 +290,7 @@ def main():
             service.tools_of_the_service(seconds * 0.2, long)
             for p, f in pairs:
                 service.series(p, f, seconds * 0.6 / len(pairs), long)
-            check(service.reached >= 10, f"only {service.reached} allocations failed")
+            check(service.reached >= 8, f"only {service.reached} allocations failed")
         service.whole()
     finally:
         status = service.end()
