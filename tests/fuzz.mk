@@ -10,7 +10,7 @@ FUZZ_TARGETS += tests/fuzz_message tests/fuzz_config
 # ledger
 FUZZ_TARGETS += tests/fuzz_record tests/fuzz_checkpoint tests/fuzz_bookmark
 # hsm
-FUZZ_TARGETS += tests/fuzz_pin tests/fuzz_clock tests/fuzz_uri
+FUZZ_TARGETS += tests/fuzz_pin tests/fuzz_clock tests/fuzz_uri tests/fuzz_issue
 # api
 FUZZ_TARGETS += tests/fuzz_request tests/fuzz_batch tests/fuzz_query tests/fuzz_peer
 FUZZ_TARGETS += tests/fuzz_sieve tests/fuzz_http

@@ -55,6 +55,19 @@ static void try_ledger(void)
 		(n > 0 && memchr(octets, '{', (size_t)n) != NULL));
 }
 
+/* When the answer in place was fresh. */
+static int64_t begin_of_set(void)
+{
+	json_t *o = json_load_file(fuzz_path(".set/credential.json"), 0, NULL);
+	const char *text = json_string_value(json_object_get(o, "not_before"));
+	int64_t t = 0;
+
+	if (text == NULL || !time_parse(text, &t))
+		t = 0;
+	json_decref(o);
+	return t + 1;
+}
+
 static void try_set(void)
 {
 	struct agent_service service = {.section = {.name = "s"}};
@@ -71,7 +84,7 @@ static void try_set(void)
 	struct agent_installed in;
 	struct witness_before before;
 
-	installed_read(&in, folder(), &c, 1800000000);
+	installed_read(&in, folder(), &c, begin_of_set());
 	insist(in.usable == (in.verifies && in.why.err == ERR_OK));
 	insist(!in.verifies); /* there is no key.pem */
 	insist(in.why.err != ERR_OK && in.why.detail[0] != '\0');

@@ -3,7 +3,7 @@
 # with DCSIGN_TESTS=long, 10,000,000 with DCSIGN_TESTS=soak. Fails when one finds anything, and when the
 # time does not suffice for so many. What they learn goes to fuzz-corpus/ of the build folder and is begun
 # with the next time.
-# usage: fuzz_long.sh [TOTAL]
+# usage: [DCSIGN_FUZZ_SECONDS=N] fuzz_long.sh [TOTAL]
 set -u
 TOP_SRCDIR=${TOP_SRCDIR:-$(cd "$(dirname "$0")/.." && pwd)}
 TOP_BUILDDIR=${TOP_BUILDDIR:-$PWD}
@@ -16,6 +16,7 @@ soak) total=10000000 seconds=14400 ;;
 long) total=1000000 seconds=1200 ;;
 *) total=${1:-} seconds=1200 ;;
 esac
+seconds=${DCSIGN_FUZZ_SECONDS:-$seconds}
 [ -n "$total" ] || {
 	echo "SKIP: with DCSIGN_TESTS=long or soak, or a number of inputs"
 	exit 77

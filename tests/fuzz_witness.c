@@ -1,7 +1,8 @@
 /*
- * What a ledger answers an agent that looks after it. The input is a list of answers, each with its
- * length (16 bit) before it. Whatever they say: a head that is kept goes on from the one before it,
- * never to a smaller tree and never to another root of the same size.
+ * What a ledger answers an agent that looks after it. The input is a list: an octet that chooses
+ * the question, then the answers that it leads to, each with its length (16 bit). Whatever they
+ * say: a head that is kept goes on from the one before it, never to a smaller tree and never to
+ * another root of the same size.
  */
 #include "fuzz_files.h"
 
@@ -67,8 +68,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t len)
 	at = octets;
 	left = len;
 	while (left >= 2) {
+		uint8_t question = at[0];
+
+		at++;
+		left--;
 		had = head_of(&old, l.chains);
-		if (left & 1)
+		if (question & 1)
 			witness_ask_head(&l, "n/main", url);
 		else
 			witness_ask_inclusion(&l, &before, 1);

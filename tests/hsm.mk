@@ -46,6 +46,10 @@ tests_fuzz_uri_SOURCES = tests/fuzz_uri.c tests/fuzz_files.h
 tests_fuzz_uri_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_fuzz_uri_CFLAGS = $(AM_CFLAGS) $(P11KIT_CFLAGS)
 tests_fuzz_uri_LDADD = hsm/libtoken.a hsm/libcounters.a $(FUZZ_LINK) $(P11_LIBS) $(P11KIT_LIBS)
+tests_fuzz_issue_SOURCES = tests/fuzz_issue.c tests/fuzz_files.h tests/fakes/fake_order.c tests/fakes/fake_order.h
+tests_fuzz_issue_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_fuzz_issue_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(CHECK_CFLAGS)
+tests_fuzz_issue_LDADD = tests/libhsmhelp.a hsm/libhsm.a hsm/libcounters.a $(FUZZ_LINK)
 
 # the whole service on p11fault.so
 E2E_TESTS += tests/e2e_faults.sh tests/e2e_matrix.sh
