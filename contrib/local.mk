@@ -19,3 +19,12 @@ EXTRA_DIST += debian/changelog debian/control debian/copyright debian/dcsign.doc
 EXTRA_DIST += contrib/pki/README.md contrib/pki/ca.cnf contrib/pki/cfssl.json doc/quickstart.md
 EXTRA_DIST += contrib/two-nodes.sh contrib/haproxy/haproxy.cfg \
 	contrib/postgres/roles.sql contrib/postgres/dcsign.conf contrib/postgres/pg_hba.conf
+
+# What the programs are made of, as CycloneDX JSON: dcsign.cdx.json.
+sbom_programs = $(bin_PROGRAMS) $(sbin_PROGRAMS) $(pkglibexec_PROGRAMS)
+sbom: $(sbom_programs)
+	$(AM_V_GEN)/usr/bin/python3 $(srcdir)/contrib/sbom.py '$(PACKAGE_VERSION)' $(sbom_programs) >dcsign.cdx.json.new && \
+		mv dcsign.cdx.json.new dcsign.cdx.json
+.PHONY: sbom
+CLEANFILES += dcsign.cdx.json
+EXTRA_DIST += contrib/sbom.py contrib/reproducible.sh

@@ -257,6 +257,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_set_timeout(c, 300); /* many slow digests */
 	tcase_add_test(c, file_forms);
 	tcase_add_test(c, breaker_holds_a_refused_pin);
 	tcase_add_test(c, breaker_counts_unseen_ends);

@@ -23,3 +23,8 @@ E2E_TESTS += tests/e2e_quickstart.sh tests/e2e_units.sh
 LONG_TESTS += tests/e2e_package.sh
 check_DATA = $(src_units) $(agent_units)
 EXTRA_DIST += tests/e2e_quickstart.sh tests/e2e_units.sh tests/e2e_package.sh
+
+# What is built: the same each time, and of what.
+LONG_TESTS += tests/e2e_reproducible.sh
+PLAIN_TESTS += tests/e2e_sbom.sh
+EXTRA_DIST += tests/e2e_reproducible.sh tests/e2e_sbom.sh
