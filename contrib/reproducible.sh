@@ -13,6 +13,8 @@ deb=
 }
 archive=$(realpath "$1")
 jobs=${JOBS:-2}
+later=
+! command -v faketime >/dev/null || later='faketime -f +400d'
 work=$(mktemp -d "${TMPDIR:-/tmp}/dcsign-twice.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM HUP
@@ -22,22 +24,17 @@ fails() {
 	exit 1
 }
 
-# in_world NAME COMMAND...: in the environment of the build NAME (one, another).
+# in_world NAME COMMAND...: in the surroundings of the build NAME (one, another).
 in_world() {
-	if [ "$1" = one ]; then
-		shift
+	name=$1
+	shift
+	set -- env SOURCE_DATE_EPOCH="$epoch" DEB_BUILD_OPTIONS="nocheck parallel=$jobs" "$@"
+	if [ "$name" = one ]; then
 		umask 022
-		env -i PATH="$PATH" HOME="$work" LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH="$epoch" ${DEB_BUILD_OPTIONS+"DEB_BUILD_OPTIONS=$DEB_BUILD_OPTIONS"} "$@"
+		env -i PATH="$PATH" LC_ALL=C TZ=UTC HOME="$work" "$@"
 	else
-		shift
 		umask 027
-		set -- env -i PATH="$PATH" HOME=/nowhere LC_ALL=C.UTF-8 LANG=C.UTF-8 TZ=Pacific/Apia USER=another \
-			SOURCE_DATE_EPOCH="$epoch" ${DEB_BUILD_OPTIONS+"DEB_BUILD_OPTIONS=$DEB_BUILD_OPTIONS"} "$@"
-		if command -v faketime >/dev/null; then
-			faketime -f +400d "$@"
-		else
-			"$@"
-		fi
+		env -i PATH="$PATH" LC_ALL=C.UTF-8 LANG=C.UTF-8 TZ=Pacific/Apia HOME=/nowhere USER=another $later "$@"
 	fi
 }
 
@@ -71,7 +68,7 @@ build() {
 
 build_deb() {
 	unpack "$1"
-	(cd "$source" && DEB_BUILD_OPTIONS="nocheck parallel=$jobs" in_world "$1" dpkg-buildpackage -us -uc -b) \
+	(cd "$source" && in_world "$1" dpkg-buildpackage -us -uc -b) \
 		>"$work/log" 2>&1 || fails "dpkg-buildpackage: $(tail -n 20 "$work/log")"
 	mkdir -p "$work/deb-$1"
 	mv "$source"/../*.deb "$work/deb-$1"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # A million requests of 128 clients: the memory of all processes stays within 5 % of what it was after the
-# first 100,000, their descriptors are as many as before, and the ledger verifies. In `make soak`, in a build
-# without sanitizers.
+# first 200,000, their descriptors are as many as before, and the ledger verifies. In `make soak`, in a build
+# without sanitizers. The memory that is held to it is anonymous and shared memory: how much of a library a process
+# answers for in its PSS depends on who else on the machine has mapped it.
 . "$(dirname "$0")/lib.sh"
 grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && skip "this build has sanitizers"
 [ "${DCSIGN_TESTS-}" = soak ] || skip "in make soak"
@@ -11,12 +12,16 @@ processes() {
 	echo "$PID" $(cat "/proc/$PID/task/$PID/children")
 }
 
-# Proportional set size of all processes in KiB.
-memory() {
+# sum FIELD...: of the proportional set sizes of all processes, in KiB.
+sum() {
 	local p
 	for p in $(processes); do
-		awk '/^Pss:/ { print $2 }' "/proc/$p/smaps_rollup"
-	done | awk '{ s += $1 } END { print s }'
+		cat "/proc/$p/smaps_rollup"
+	done | awk -v want=" $* " 'index(want, " " $1 " ") { s += $2 } END { print s }'
+}
+
+memory() {
+	sum Pss_Anon: Pss_Shmem:
 }
 
 descriptors() {
@@ -26,16 +31,17 @@ descriptors() {
 	done | wc -l
 }
 
-# The least of a while: what a burst took is given back within seconds.
-settled() {
-	local n least='' now
+# Sets memory and fds to their least of a while: what a burst took is given back within seconds.
+settle() {
+	local n now
+	memory=$(memory) fds=$(descriptors)
 	for n in $(seq 16); do
 		sleep 0.5
-		now=$("$1")
-		[ -z "$least" ] || [ "$now" -lt "$least" ] || continue
-		least=$now
+		now=$(memory)
+		[ "$now" -ge "$memory" ] || memory=$now
+		now=$(descriptors)
+		[ "$now" -ge "$fds" ] || fds=$now
 	done
-	echo "$least"
 }
 
 e2e_begin
@@ -50,14 +56,14 @@ for n in $(seq $slices); do
 		--key "$WORK/pki/edge.key" --method POST --path /v1/keys/www/credentials --bodies "$WORK/bodies" \
 		--clients 128 --requests $requests --seconds 100000 >"$WORK/out/load" || fail "load"
 	grep -q "\"statuses\":{\"201\":$requests}" "$WORK/out/load" || fail "not all were issued: $(cat "$WORK/out/load")"
-	memory=$(settled memory) fds=$(settled descriptors)
-	note "$((n * requests)): $(member rate "$WORK/out/load")/s, 99 % $(member p99_ms "$WORK/out/load") ms, $memory KiB, $fds descriptors"
-	[ "$n" != 1 ] || { memory_1=$memory fds_1=$fds; }
+	settle
+	note "$((n * requests)): $(member rate "$WORK/out/load")/s, 99 % $(member p99_ms "$WORK/out/load") ms, $memory KiB (PSS $(sum Pss:)), $fds descriptors"
+	[ "$n" != 2 ] || { warm=$memory fds_warm=$fds; }
 done
-note "$((slices * requests)) requests in $(($(date +%s) - begun)) s: memory $memory_1 to $memory KiB, descriptors $fds_1 to $fds"
+note "$((slices * requests)) requests in $(($(date +%s) - begun)) s: memory $warm to $memory KiB, descriptors $fds_warm to $fds"
 [ "$(processes)" = "$first" ] || fail "a process was born again: $first, now $(processes)"
-[ $((memory * 100)) -le $((memory_1 * 105)) ] || fail "the memory grew by more than 5 %"
-[ "$fds" = "$fds_1" ] || fail "$fds_1 descriptors became $fds"
+[ $((memory * 100)) -le $((warm * 105)) ] || fail "the memory grew by more than 5 %"
+[ "$fds" = "$fds_warm" ] || fail "$fds_warm descriptors became $fds"
 service_stop
 "$DCSIGN" ledger verify --ledger "$LEDGER" >"$WORK/out/verify" 2>&1 || fail "the ledger does not verify: $(cat "$WORK/out/verify")"
 note "$(tail -n 1 "$WORK/out/verify")"
