@@ -109,16 +109,19 @@ class Cycles(Service):
         return text
 
     def check_log(self, program, phase, reached):
+        name = program if program == "dcsignd" else f"dcsignd-{program}"
+        says, ended = f"{name}: out of memory", f"child={name} .*exit={AGAIN} "
         text = self.log_since()
+        until = time.monotonic() + WHOLE
+        if reached and phase in ("request", "start"):
+            while says not in text or (program in CHILDREN and not re.search(ended, text)):
+                check(time.monotonic() < until, f"{name} does not say what it lacks and exit with {AGAIN}")
+                time.sleep(0.02)  # it was perhaps the last thing that happened
+                text += self.log_since()
         for line in text.splitlines():
             m = re.search(r"pid=(\d+) exit=(\d+) signal=(\d+)", line)
             if m and int(m[1]) not in self.killed:
                 check(m[3] == "0", f"ended by a signal: {line}")
-        if reached and phase in ("request", "start"):
-            name = program if program == "dcsignd" else f"dcsignd-{program}"
-            check(f"{name}: out of memory" in text, f"{name} does not say what it lacks")
-            found = program == "dcsignd" or re.search(f"child={name} .*exit={AGAIN} ", text)
-            check(found, f"{name}: not exit {AGAIN}")
 
     def reborn(self, program):
         if program == "dcsignd":
