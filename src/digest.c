@@ -58,26 +58,47 @@ void sha256(const void *octets, size_t len, uint8_t out[SHA256_SIZE])
 	sha256_parts(&whole, 1, out);
 }
 
-/* Fetched once: EVP_sha256() is looked up at each use, which takes longer than a short input. */
+/* Fetched once, and one context a thread: to look up EVP_sha256() and to make a context at each use
+ * takes longer than a short input. What is left in a context is the last digest. */
 static EVP_MD *fetched;
+static pthread_key_t contexts;
+
+static void context_free(void *ctx)
+{
+	EVP_MD_CTX_free(ctx);
+}
 
 static void fetch(void)
 {
 	fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
+	if (fetched == NULL || pthread_key_create(&contexts, context_free) != 0)
+		without_memory();
+}
+
+static EVP_MD_CTX *context(void)
+{
+	EVP_MD_CTX *ctx = pthread_getspecific(contexts);
+
+	if (ctx != NULL)
+		return ctx;
+	ctx = EVP_MD_CTX_new();
+	if (ctx == NULL || pthread_setspecific(contexts, ctx) != 0)
+		without_memory();
+	return ctx;
 }
 
 void sha256_parts(const struct digest_part *parts, size_t n, uint8_t out[SHA256_SIZE])
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	EVP_MD_CTX *ctx;
 
 	pthread_once(&once, fetch);
-	if (ctx == NULL || EVP_DigestInit_ex(ctx, fetched, NULL) != 1)
+	ctx = context();
+	if (EVP_DigestInit_ex(ctx, fetched, NULL) != 1)
 		without_memory();
 	for (size_t i = 0; i < n; i++)
 		if (EVP_DigestUpdate(ctx, parts[i].octets, parts[i].len) != 1)
 			without_memory();
 	if (EVP_DigestFinal_ex(ctx, out, NULL) != 1)
 		without_memory();
-	EVP_MD_CTX_free(ctx);
 }

@@ -57,9 +57,9 @@ enum err gather_add(
 	struct gather *g, int fd, struct chain *chain, const uint8_t *octets, size_t len)
 {
 	struct gathered *at = &g->messages[g->message_count];
+	static struct msg_append m; /* most of it stays untouched */
 	struct msg_head head;
 	struct reader body;
-	struct msg_append m;
 
 	at->octets = malloc(len);
 	if (!at->octets)
@@ -101,10 +101,9 @@ static bool lighten(struct commit_item *items, size_t count)
 
 static void answer_write(struct buf *out, const struct gathered *m, struct commit_item *items)
 {
-	struct msg_append_answer answer;
+	static struct msg_append_answer answer; /* most of it stays untouched */
 
 	do {
-		memset(&answer, 0, sizeof(answer));
 		answer.count = (uint16_t)m->count;
 		for (size_t i = 0; i < m->count; i++)
 			answer.item[i] = items[m->first + i].answer;

@@ -165,8 +165,6 @@ const char *sqlite_vfs(void)
 
 	if (original)
 		return VFS_NAME;
-	/* nobody asks what memory SQLite holds: no lock for each piece of it */
-	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 
 	sqlite3_vfs *found = sqlite3_vfs_find(NULL);
 
