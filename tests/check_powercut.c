@@ -1,7 +1,8 @@
 /*
  * The power fails: what dcsignd-ledger did to its files is recorded (tests/faults/powercut.c), and
  * of every moment images are made of what a disk may then hold. From each the ledger must start,
- * hold everything that was acknowledged before that moment, and verify. DCSIGN_TESTS=long: no
+ * hold everything that was acknowledged before that moment, and verify; also when the power fails
+ * again during such a start. DCSIGN_TESTS=long: no
  * sampling, and more of the random images.
  */
 #include "settings.h"
@@ -21,6 +22,10 @@
 #define RANDOM	 (is_long() ? 12u : 1u)
 #define DAEMONS	 (is_long() ? 400u : 16u)
 #define FOLD_MAX (is_long() ? 2000u : 25u)
+/* second power cuts: of the first ones, and of the events of each recovery, how many */
+#define RECOVERIES	(is_long() ? 40u : 3u)
+#define RECOVERIES_MOST 40
+#define RECOVERY_MAX	(is_long() ? SIZE_MAX : 20u)
 
 static bool is_long(void)
 {
@@ -57,15 +62,15 @@ static void moment_add(const struct cut_trace *t, const char *from, size_t event
 
 static void moments_find(const struct cut_trace *t, const char *from, size_t at_most)
 {
-	size_t step = t->count > at_most ? t->count / at_most : 1;
+	size_t own = t->count - t->first, step = own > at_most ? own / at_most : 1;
 
 	free(moment);
 	moment = calloc(t->count * (3 + RANDOM) + 8, sizeof(*moment));
 	moments = 0;
-	for (size_t n = 0; n <= t->count; n += step) {
+	for (size_t n = t->first; n <= t->count; n += step) {
 		moment_add(t, from, n, CUT_ALL, 0);
 		moment_add(t, from, n, CUT_NONE, 0);
-		if (n == 0 || t->event[n - 1].type == POWERCUT_WRITE)
+		if (n == t->first || t->event[n - 1].type == POWERCUT_WRITE)
 			moment_add(t, from, n, CUT_TORN, (unsigned)n);
 		for (unsigned k = 0; k < RANDOM; k++)
 			moment_add(t, from, n, CUT_SOME, (unsigned)(n * 101 + k));
@@ -244,6 +249,25 @@ START_TEST(a_program_that_syncs_too_little_is_found)
 }
 END_TEST
 
+/* Issues once; what a hold that is in force stops is refused. */
+static void goes_on(void)
+{
+	enum err e;
+
+	ck_assert_int_eq(rig_append(&last.self_test), ERR_OK);
+	ck_assert_int_eq(rig_append(&last.proved), ERR_OK);
+	e = rig_append(&last.authorised);
+	if (!e)
+		ck_assert_int_eq(rig_append(&last.issued), ERR_OK);
+	ck_assert_int_eq(rig_down(), 0);
+
+	const char *all = rig_stored();
+	unsigned held = rig_occurrences(all, "\"type\":\"HELD\""),
+		 released = rig_occurrences(all, "\"type\":\"RELEASED\"");
+
+	ck_assert_int_eq(e, held > released ? ERR_HELD : ERR_OK);
+}
+
 /* The program itself, started on some of the images, serves at once and goes on. */
 START_TEST(the_daemon_starts_on_every_image)
 {
@@ -265,14 +289,53 @@ START_TEST(the_daemon_starts_on_every_image)
 		move_to(folder);
 		rig_up();
 		rig_start_and_config();
-		ck_assert_int_eq(rig_append(&last.self_test), ERR_OK);
-		ck_assert_int_eq(rig_append(&last.proved), ERR_OK);
-		ck_assert_int_eq(rig_append(&last.authorised), ERR_OK);
-		ck_assert_int_eq(rig_append(&last.issued), ERR_OK);
-		ck_assert_int_eq(rig_down(), 0);
+		goes_on();
 		image_check(folder, m->events, false);
 		ck_assert_msg(!said[0], "%s", said);
 	}
+	cut_free(&t);
+	help_folder_remove(base);
+}
+END_TEST
+
+/* The power fails, and again at every moment of the start that follows. */
+START_TEST(a_second_cut_while_it_recovers)
+{
+	char base[64], folder[64], file[160];
+	uint8_t digest[SHA256_SIZE];
+	struct cut_trace t, second;
+	struct moment first[RECOVERIES_MOST];
+	size_t images = 0;
+
+	snprintf(base, sizeof(base), "%s/dcsign-cut-XXXXXX", scratch());
+	ck_assert_ptr_nonnull(mkdtemp(base));
+	snprintf(file, sizeof(file), "%s.second", base);
+	lives_record();
+	cut_load(&t, trace_file);
+	facts_find(&t);
+	moments_find(&t, lives_folder, SIZE_MAX);
+	for (size_t i = 0; i < RECOVERIES; i++)
+		first[i] = moment[(i + 1) * moments / (RECOVERIES + 1)];
+	for (size_t i = 0; i < RECOVERIES; i++) {
+		const struct moment *m = &first[i];
+
+		image_name(folder, base, i);
+		cut_image(&t, m->events, m->choice, m->seed, lives_folder, folder, digest);
+		recovery_record(folder, file);
+		facts_keep(SIZE_MAX);
+		facts_find(&t);
+		facts_keep(m->events);
+		cut_load(&second, file);
+		ck_assert_uint_gt(second.first, 0);
+		ck_assert_uint_gt(second.count, second.first + 10);
+		ck_assert_uint_eq(images_wrong(&second, folder, RECOVERY_MAX, false), 0);
+		images += moments;
+		cut_free(&second);
+		unlink(file);
+		help_folder_remove(folder);
+	}
+	printf("powercut: %u recoveries cut again, %zu images\n", RECOVERIES, images);
+	facts_keep(SIZE_MAX);
 	cut_free(&t);
 	help_folder_remove(base);
 }
@@ -284,14 +347,15 @@ int main(void)
 	TCase *c = tcase_create("powercut"), *images = tcase_create("images");
 
 	tcase_add_checked_fixture(images, lives_set_up, lives_tear_down);
-	tcase_set_timeout(images, 1200);
+	tcase_set_timeout(images, is_long() ? 7200 : 1200);
 	tcase_add_test(images, every_image_holds_what_was_acknowledged);
 	suite_add_tcase(s, images);
 	tcase_add_checked_fixture(c, lives_set_up, lives_tear_down);
-	tcase_set_timeout(c, 1200);
+	tcase_set_timeout(c, is_long() ? 7200 : 1200);
 	tcase_add_test(c, the_fold_of_the_journal_loses_nothing);
 	tcase_add_test(c, a_program_that_syncs_too_little_is_found);
 	tcase_add_test(c, the_daemon_starts_on_every_image);
+	tcase_add_test(c, a_second_cut_while_it_recovers);
 	suite_add_tcase(s, c);
 
 	SRunner *runner = srunner_create(s);

@@ -18,6 +18,7 @@ struct fact {
 
 static struct fact fact[4096];
 size_t facts;
+static size_t kept; /* the first ones, of an earlier trace */
 
 static void fact_add(size_t event, enum fact_kind kind, uint64_t size, const uint8_t *hash)
 {
@@ -50,9 +51,15 @@ static void facts_of_read(size_t event, struct reader *body)
 	fact_add(event, FACT_HEAD, c.size, c.root);
 }
 
+void facts_keep(size_t events)
+{
+	for (kept = 0; events < SIZE_MAX && kept < facts && fact[kept].event < events; kept++)
+		fact[kept].event = 0;
+}
+
 void facts_find(const struct cut_trace *t)
 {
-	facts = 0;
+	facts = kept;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct cut_event *e = &t->event[i];
 		struct msg_hello_answer hello;

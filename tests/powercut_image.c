@@ -59,7 +59,7 @@ void cut_load(struct cut_trace *t, const char *file)
 	size_t len = octets_read(&t->octets, file), at = 0, room = 0;
 	char *path;
 
-	t->count = t->objects = 0;
+	t->count = t->objects = t->first = 0;
 	t->event = NULL;
 	t->paths = path = calloc(2, len + 1);
 	while (at < len) {
@@ -74,6 +74,8 @@ void cut_load(struct cut_trace *t, const char *file)
 			room = 2 * room + 64;
 			t->event = realloc(t->event, room * sizeof(*t->event));
 		}
+		if (h.type == POWERCUT_BEGIN && t->first == 0)
+			t->first = t->count;
 		e = &t->event[t->count++];
 		*e = (struct cut_event){.type = h.type, .file = h.file, .at = h.at, .path = path};
 		memcpy(path, t->octets + at, h.path_len);

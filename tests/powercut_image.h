@@ -22,12 +22,14 @@ struct cut_event {
 struct cut_trace {
 	struct cut_event *event;
 	size_t count;
+	size_t first; /* the process's own: those before made the folder as it found it */
 	size_t objects;
 	uint8_t *octets;
 	char *paths;
 };
 
-/* Reads a trace whose folder was empty at its begin. Ends the test when it can't. */
+/* Reads a trace whose folder was empty at its begin, or that trace_begin began. Ends the test when
+ * it can't. */
 void cut_load(struct cut_trace *t, const char *file);
 void cut_free(struct cut_trace *t);
 

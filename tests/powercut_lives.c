@@ -4,6 +4,7 @@
 #include "powercut_lives.h"
 
 #include <check.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +135,67 @@ static void first_life(void)
 	rig_wait();
 }
 
+/* ---- what a folder held before ---- */
+
+static FILE *begun;
+
+static void event_put(enum powercut_event type, uint64_t file, uint64_t at, const char *path,
+	const void *octets, size_t len)
+{
+	struct powercut_head h = {.type = type,
+		.path_len = (uint32_t)strlen(path),
+		.file = file,
+		.at = at,
+		.len = len};
+
+	ck_assert_uint_eq(fwrite(&h, sizeof(h), 1, begun), 1);
+	fputs(path, begun);
+	ck_assert_uint_eq(fwrite(octets, 1, len, begun), len);
+}
+
+static int entry_put(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	uint8_t *octets = calloc(1, (size_t)st->st_size + 1);
+	FILE *f;
+	size_t len = 0;
+
+	if (kind != FTW_F) {
+		event_put(at->level ? POWERCUT_FOLDER : POWERCUT_OPEN, st->st_ino, 0, path, "", 0);
+	} else {
+		f = fopen(path, "re");
+		ck_assert_ptr_nonnull(f);
+		len = fread(octets, 1, (size_t)st->st_size, f);
+		fclose(f);
+		while (len > 0 && octets[len - 1] == 0)
+			len--;
+		event_put(POWERCUT_MAKE, st->st_ino, 0, path, "", 0);
+		event_put(POWERCUT_WRITE, st->st_ino, 0, "", octets, len);
+		event_put(POWERCUT_SIZE, st->st_ino, (uint64_t)st->st_size, "", "", 0);
+		event_put(POWERCUT_SYNC, st->st_ino, 0, "", "", 0);
+	}
+	free(octets);
+	return 0;
+}
+
+static int folder_sync_put(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)path;
+	(void)at;
+	if (kind != FTW_F)
+		event_put(POWERCUT_SYNC, st->st_ino, 0, "", "", 0);
+	return 0;
+}
+
+/* All that is there, and durable. */
+static void trace_begin(const char *folder, const char *file)
+{
+	begun = fopen(file, "we");
+	ck_assert_ptr_nonnull(begun);
+	ck_assert_int_eq(nftw(folder, entry_put, 8, FTW_PHYS), 0);
+	ck_assert_int_eq(nftw(folder, folder_sync_put, 8, FTW_PHYS), 0);
+	ck_assert_int_eq(fclose(begun), 0);
+}
+
 static void trace_to(const char *file)
 {
 	static char preload[4200], folder[96], trace[200], asan[128], *environment[5];
@@ -164,6 +226,18 @@ void lives_record(void)
 	ck_assert_int_eq(rig_down(), 0);
 	rig_up();
 	ck_assert_int_eq(rig_down(), 0);
+	rig.environment = NULL;
+}
+
+void recovery_record(const char *folder, const char *file)
+{
+	trace_begin(folder, file);
+	move_to(folder);
+	trace_to(file);
+	rig_up();
+	rig_start_and_config();
+	kill(rig.pid, SIGKILL);
+	rig_wait();
 	rig.environment = NULL;
 }
 

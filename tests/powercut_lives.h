@@ -17,12 +17,16 @@ const char *scratch(void);
 void move_to(const char *folder);
 /* Start, requests, batches, hold, checkpoint, SIGHUP, kill -9, start, shutdown, start, shutdown. */
 void lives_record(void);
+/* Starts on what is in this folder, takes a writer, dies; recorded in this file. */
+void recovery_record(const char *folder, const char *file);
 /* So much that the write-ahead log is folded into the file while the process serves. */
 void fold_record(void);
 
 /* powercut_facts.c: what the process said in a trace, in order. */
 extern size_t facts;
 void facts_find(const struct cut_trace *t);
+/* Those that were said before this event hold from now on, in every trace; until SIZE_MAX. */
+void facts_keep(size_t events);
 /* How many were said before this event. */
 size_t acknowledged(size_t events);
 /* Starts the ledger of this folder in this process, and asks whether it holds what was said before

@@ -21,7 +21,7 @@ static const char head_text[] =
 	"p.note{color:var(--soft);margin:.2rem 0 .8rem}\n"
 	"table{border-collapse:collapse;width:100%;margin:.6rem 0}\n"
 	"th,td{text-align:left;padding:.28rem .7rem .28rem 0;border-bottom:1px solid var(--line);"
-	"vertical-align:top;min-width:3.5rem}bdi{overflow-wrap:anywhere}\n"
+	"vertical-align:top;min-width:5rem}bdi{overflow-wrap:anywhere}\n"
 	"th{font-weight:600;color:var(--soft);font-size:.85rem}\n"
 	"td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
 	"td.t{white-space:nowrap;font-variant-numeric:tabular-nums}td.s{width:22%}\n"
@@ -115,13 +115,13 @@ static void verdict(struct buf *out, const struct report *r)
 	buf_printf(out,
 		"<div id=\"verdict\" class=\"verdict %s\"><strong>%s</strong><br>"
 		"<span id=\"records\">%llu</span> records in <span id=\"chains\">%llu</span> "
-		"chains, <span id=\"credentials\">%llu</span> credentials, "
+		"%s, <span id=\"credentials\">%llu</span> credentials, "
 		"<span id=\"signed-heads\">%llu</span> signed heads, "
 		"<span id=\"problems\">%llu</span> problems.</div>\n",
 		good ? "good" : "bad", good ? "All is as it must be." : "NOT as it must be.",
 		(unsigned long long)v->records, (unsigned long long)v->chains,
-		(unsigned long long)v->credentials, (unsigned long long)v->heads,
-		(unsigned long long)v->problems);
+		v->chains == 1 ? "chain" : "chains", (unsigned long long)v->credentials,
+		(unsigned long long)v->heads, (unsigned long long)v->problems);
 	if (!good) {
 		buf_text(out, "<ul id=\"problem-list\">\n");
 		for (size_t i = 0; i < REPORT_PROBLEMS && r->problem[i]; i++) {

@@ -30,9 +30,9 @@
 	X(ATTEMPT_DROP, "DELETE FROM attempts WHERE id = ?1 AND attempt = ?2")                     \
 	X(ATTEMPT_OPEN, "SELECT * FROM attempts WHERE issued < 0 AND chain = ?1 "                  \
 			"AND idx > ?2 ORDER BY idx LIMIT 1")                                       \
-	X(ATTEMPT_WALK, "SELECT * FROM attempts")                                                  \
+	X(ATTEMPT_WALK, "SELECT * FROM attempts ORDER BY id, attempt")                             \
 	X(IDEMPOTENCY_WALK, "SELECT request_sha256, time, id, chain, authorised, issued, client, " \
-			    "key, name FROM idempotency")                                          \
+			    "key, name FROM idempotency ORDER BY client, key, name")               \
 	X(COUNT_ADD, "INSERT INTO counts VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE "               \
 		     "SET live = live + ?3")                                                       \
 	X(COUNT_CLEAN, "DELETE FROM counts WHERE kind = ?1 AND name = ?2 AND live = 0")            \
