@@ -30,6 +30,7 @@ EXTRA_DIST += tests/e2e_kill_cycles.sh tests/faults/kill_cycles.py
 check_PROGRAMS += tests/check_syscalls
 UNIT_TESTS += tests/check_syscalls
 LONG_TESTS += tests/check_syscalls
+tests_check_syscalls_SOURCES = tests/check_syscalls.c tests/syscalls_life.c tests/syscalls_life.h
 tests_check_syscalls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_syscalls_LDADD = $(LEDGER_CHECK)
 
