@@ -34,6 +34,12 @@ tests_check_syscalls_SOURCES = tests/check_syscalls.c tests/syscalls_life.c test
 tests_check_syscalls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_syscalls_LDADD = $(LEDGER_CHECK)
 
+check_PROGRAMS += tests/check_hsm_syscalls
+UNIT_TESTS += tests/check_hsm_syscalls
+LONG_TESTS += tests/check_hsm_syscalls
+tests_check_hsm_syscalls_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_check_hsm_syscalls_LDADD = $(HSM_CHECK)
+
 # A ledger of a million records.
 check_PROGRAMS += tests/check_age
 UNIT_TESTS += tests/check_age
