@@ -48,7 +48,7 @@ struct ledger {
 	/* the store is lost (ERR_CLOSED of store.h) */
 	bool lost, behind; /* behind: it came back without records that were durable */
 	bool unsure;	   /* whether the last transaction is durable */
-	int64_t retry_ms, pause_ms;
+	int64_t retry_ms, pause_ms, back_ms;
 	struct chain other; /* of another node, as it was read last */
 	struct refusal why; /* of the last failure */
 };

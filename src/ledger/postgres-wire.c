@@ -52,8 +52,9 @@ enum err pg_lost(struct postgres *s, const char *why)
 	return ERR_CLOSED;
 }
 
-/* What the database can get over is a lost connection to the ledger: after a new one its tails are
- * compared with what is known here, so nothing is taken on trust. */
+/* What the database can get over (a full disk, too) is a lost connection to the ledger: after a new
+ * one its tails are compared with what is known here, so nothing is taken on trust, and outcomes are
+ * kept until they can be written. */
 enum err pg_err(struct postgres *s, const PGresult *r)
 {
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
@@ -62,8 +63,6 @@ enum err pg_err(struct postgres *s, const PGresult *r)
 	say(s, text ? text : PQresultErrorMessage(r));
 	if (!state)
 		return pg_lost(s, NULL);
-	if (strcmp(state, "53100") == 0)
-		return ERR_NO_ROOM;
 	if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
 		strncmp(state, "42", 2) == 0 || strncmp(state, "3F", 2) == 0 ||
 		strncmp(state, "XX", 2) == 0)

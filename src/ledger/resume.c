@@ -8,14 +8,18 @@
 #define PAUSE_MS	100 /* doubled with each attempt */
 #define PAUSE_MOST_MS	2000
 #define PAUSE_BEHIND_MS 5000
+#define STEADY_MS	10000 /* lost again sooner: the pauses go on growing */
 
 void ledger_lose(struct ledger *l, int64_t ms)
 {
 	if (l->lost)
 		return;
 	l->lost = true;
-	l->pause_ms = PAUSE_MS;
-	l->retry_ms = ms + PAUSE_MS;
+	if (!l->pause_ms || ms - l->back_ms > STEADY_MS)
+		l->pause_ms = PAUSE_MS;
+	else if (2 * l->pause_ms <= PAUSE_MOST_MS)
+		l->pause_ms *= 2;
+	l->retry_ms = ms + l->pause_ms;
 	LOG(LOG_LEVEL_ERROR, "the database is lost: nothing is signed until it is back",
 		LS("detail", l->store->engine->text(l->store)));
 }
@@ -102,6 +106,7 @@ enum err ledger_resume(struct ledger *l, int64_t ms, bool *durable)
 		e = engine->claim(l->store, l->node, &why);
 	if (!e) {
 		settle(l, *durable);
+		l->back_ms = ms;
 		LOG(LOG_LEVEL_INFO, "the database is back, with every record that is known here");
 		return ERR_OK;
 	}

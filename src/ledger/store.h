@@ -4,7 +4,8 @@
  * nodes, each of which writes its own chains. Nothing here knows a rule of the ledger.
  *
  * Every function gives ERR_OK, ERR_NOT_FOUND where it says so, or why the engine can't:
- *   ERR_NO_ROOM  the disk is full: roll back; the store is as it was before begin
+ *   ERR_NO_ROOM  the disk is full: roll back; the store is as it was before begin (of a database
+ *                that is ERR_CLOSED)
  *   ERR_FORMAT   what is stored is damaged
  *   ERR_TIMEOUT  another process holds the store (open and claim only)
  *   ERR_CLOSED   the connection to the store is lost: nothing was written, or, given by commit,
