@@ -146,7 +146,7 @@ static enum err key_served(const char *key)
 	struct reader body;
 	enum err e = ERR_COUNT;
 
-	for (int i = 0; i < 400 && e == ERR_COUNT; i++) {
+	for (int i = 0; i < 3000 && e == ERR_COUNT; i++) {
 		struct buf out = BUF_INIT(MSG_MAX);
 		struct msg_state m = {.from = 0};
 
@@ -161,7 +161,7 @@ static enum err key_served(const char *key)
 		if (e)
 			usleep(10000);
 	}
-	return e;
+	return e == ERR_COUNT ? ERR_TIMEOUT : e;
 }
 
 /* A grant is good: it verifies under the certificate. */
