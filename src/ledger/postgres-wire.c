@@ -53,8 +53,8 @@ enum err pg_lost(struct postgres *s, const char *why)
 }
 
 /* What the database can get over (a full disk, too) is a lost connection to the ledger: after a new
- * one its tails are compared with what is known here, so nothing is taken on trust, and outcomes are
- * kept until they can be written. */
+ * one its tails are compared with what is known here, so nothing is taken on trust, and outcomes
+ * are kept until they can be written. */
 enum err pg_err(struct postgres *s, const PGresult *r)
 {
 	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
