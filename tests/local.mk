@@ -6,7 +6,7 @@ E2E_TESTS =
 PLAIN_TESTS =
 # Those of them that do more with DCSIGN_TESTS=long.
 LONG_TESTS =
-# Those that take hours with DCSIGN_TESTS=soak.
+# Those of make soak, with DCSIGN_TESTS=soak.
 SOAK_TESTS =
 TEST_EXTENSIONS = .sh .py
 SH_LOG_COMPILER = bash
@@ -42,7 +42,7 @@ check-unit:
 # Up to 60 minutes.
 check-long:
 	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(LONG_TESTS)'
-# Hours.
+# About an hour.
 soak:
 	DCSIGN_TESTS=soak $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(SOAK_TESTS)'
 # What the sanitized build can't run.
