@@ -73,8 +73,10 @@ static enum err log_in(struct token *t, int fd, const char *folder, struct refus
 		breaker_trip(folder, serial, NULL);
 		return why->err;
 	}
-	if (result == LOGIN_UNSURE)
+	if (result == LOGIN_UNSURE) {
+		breaker_doubt(folder, serial);
 		return why->err;
+	}
 	if (result == LOGIN_DONE)
 		return breaker_taken(folder, serial, &pin, why);
 	breaker_disarm(folder, serial, NULL);

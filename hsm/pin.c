@@ -291,9 +291,16 @@ enum err breaker_trip(const char *folder, const char *serial, struct refusal *wh
 		return refuse(why, ERR_SYSTEM, "state", "the PIN breaker can't be read");
 	b.line[0].refused = true;
 	e = breaker_store(&b, folder, path, why);
+	breaker_doubt(folder, serial);
+	return e;
+}
+
+void breaker_doubt(const char *folder, const char *serial)
+{
+	char path[4096];
+
 	if (state_path(path, folder, TAKEN_PREFIX, serial))
 		unlink(path);
-	return e;
 }
 
 enum err breaker_taken(

@@ -43,6 +43,9 @@ enum err breaker_trip(const char *folder, const char *serial, struct refusal *wh
 /* The token took the PIN: the breaker is removed, and the PIN's source noted. */
 enum err breaker_taken(
 	const char *folder, const char *serial, const struct pin *pin, struct refusal *why);
+/* The token's answer leaves open whether it refused the PIN: that it took it before counts no more.
+ */
+void breaker_doubt(const char *folder, const char *serial);
 /* The token did not look at the PIN: what breaker_arm wrote is taken back. */
 enum err breaker_disarm(const char *folder, const char *serial, struct refusal *why);
 /* For a login by a person, who needs no breaker: ERR_PIN when the token refused this PIN before.

@@ -162,6 +162,12 @@ START_TEST(breaker_knows_what_was_taken)
 	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_PIN);
 	ck_assert_int_eq(breaker_taken(folder, "abc", &one, &why), ERR_OK);
 
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	breaker_doubt(folder, "abc");
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_OK);
+	ck_assert_int_eq(breaker_arm(folder, "abc", &one, &why), ERR_PIN);
+	ck_assert_int_eq(breaker_taken(folder, "abc", &one, &why), ERR_OK);
+
 	ck_assert_int_eq(breaker_arm(folder, "other", &one, &why), ERR_OK);
 	ck_assert_int_eq(breaker_arm(folder, "other", &one, &why), ERR_OK);
 	ck_assert_int_eq(breaker_arm(folder, "other", &one, &why), ERR_PIN);
