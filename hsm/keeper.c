@@ -10,9 +10,12 @@
 #include "clock.h"
 #include "log.h"
 
-#define LOOK_MS	 5000 /* between two looks at token and keys */
-#define AGAIN_MS 100  /* when something could not be done: doubled each time */
-#define PROVERS	 4
+#define LOOK_MS	      5000 /* between two looks at token and keys */
+#define AGAIN_MS      100  /* when something could not be done: doubled each time ... */
+#define AGAIN_MOST_MS 400  /* ... so far, that keys are served within 1 s after a fault ... */
+#define AGAIN_LONG_MS 3200 /* ... or, when each look takes long, so far */
+#define LOOK_LONG_MS  100
+#define PROVERS	      4
 
 static enum err encode_start(struct buf *out, const struct keeper *k, const struct config *c)
 {
@@ -120,10 +123,24 @@ static void take_pending(struct keeper *k)
 	LOG(LOG_LEVEL_INFO, "configuration taken");
 }
 
+/* Until the next look. What did not come back (ERR_TIMEOUT) took no work. */
+static int64_t pause_after(struct keeper *k, enum err e, int64_t took)
+{
+	int64_t most = took > LOOK_LONG_MS && e != ERR_TIMEOUT ? AGAIN_LONG_MS : AGAIN_MOST_MS;
+
+	if (e == ERR_OK) {
+		k->again = AGAIN_MS;
+		return LOOK_MS;
+	}
+	k->again = 2 * k->again < most ? 2 * k->again : most;
+	return k->again;
+}
+
 /* One look at everything. Returns when the next one is due. */
 static int64_t look(struct keeper *k)
 {
 	struct refusal why = {.err = ERR_OK};
+	int64_t begun = monotonic_ms();
 	enum err e = ERR_OK;
 
 	take_pending(k);
@@ -139,11 +156,7 @@ static int64_t look(struct keeper *k)
 	else if (e == ERR_OK)
 		e = keyring_prove(k->keys, k->token, k->ledger, k->provers,
 			config_token(keyring_config(k->keys), k->token_name)->sign_timeout_ms);
-	if (e == ERR_OK)
-		k->again = AGAIN_MS;
-	else if (k->again < LOOK_MS / 2)
-		k->again *= 2;
-	return e == ERR_OK ? LOOK_MS : k->again;
+	return pause_after(k, e, monotonic_ms() - begun);
 }
 
 static void wait_until(struct keeper *k, int64_t until)
@@ -153,6 +166,8 @@ static void wait_until(struct keeper *k, int64_t until)
 	pthread_mutex_lock(&k->lock);
 	while (!k->wake && !k->stopping && pthread_cond_timedwait(&k->woken, &k->lock, &at) == 0)
 		;
+	if (k->wake)
+		k->again = AGAIN_MS;
 	k->wake = false;
 	pthread_mutex_unlock(&k->lock);
 }

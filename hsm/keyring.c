@@ -302,7 +302,7 @@ enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct k
 		e = refuse(why, ERR_KEY_UNAVAILABLE, "key", "%s: %s", err_text(unserved(key)),
 			key->state == NULL ? "" : key->state->detail);
 		if (why != NULL)
-			why->retry_after = 30;
+			why->retry_after = unserved(key) == ERR_TOKEN ? 1 : 30;
 	}
 	pthread_mutex_unlock(&k->lock);
 	return e;

@@ -119,6 +119,16 @@ static enum err append_refused(
 	return e;
 }
 
+static bool issues(struct keyring *ring, struct ring_key *k, int64_t now)
+{
+	bool yes;
+
+	pthread_mutex_lock(&ring->lock);
+	yes = ring_issuing(k, now) != NULL;
+	pthread_mutex_unlock(&ring->lock);
+	return yes;
+}
+
 enum err key_tell(struct keyring *ring, struct ring_key *k, struct append *ledger, int64_t now)
 {
 	const struct refusal *why = k->state;
@@ -128,6 +138,8 @@ enum err key_tell(struct keyring *ring, struct ring_key *k, struct append *ledge
 	if (k->told == e)
 		return ERR_OK;
 	if (why == NULL) {
+		if (!issues(ring, k, now)) /* still to be proved */
+			return ERR_OK;
 		LOG(LOG_LEVEL_INFO, "key is served", LS("key", k->config->name),
 			LS("weak", k->weak == NULL ? "" : k->weak));
 		k->told = ERR_OK;

@@ -10,7 +10,8 @@ struct prover { /* a thread that takes keys from the list in batches */
 	struct pass *pass;
 	pthread_t thread;
 	bool active;
-	int64_t since; /* monotonic_ms when its call of the token began; 0: it is in none */
+	int64_t since;	      /* monotonic_ms when its call of the token began; 0: it is in none */
+	struct ring_key *key; /* that call's */
 };
 
 struct pass {
@@ -35,8 +36,8 @@ struct pass {
 /* keyring_prove.c */
 /* The error of one step; stop: the whole pass. */
 void pass_trouble(struct pass *p, enum err e, bool stop);
-/* A call of the token begins, or has come back. */
-void prover_calls(struct prover *me, bool begins);
+/* A call of the token for this key begins; NULL: it has come back. */
+void prover_calls(struct prover *me, struct ring_key *k);
 bool pass_stopped(struct pass *p);
 /* Is the key still this pass's? Else it took too long and somebody else looks at it. */
 bool pass_owns(struct pass *p, const struct ring_key *k);
@@ -58,7 +59,7 @@ struct ring_certificate *next_to_prove(
 	struct keyring *ring, struct ring_key *k, int64_t now, struct refusal *why);
 /* Nothing more is to be proved of this key: it is served, or refused for *why. */
 void key_settle(struct keyring *ring, struct ring_key *k, int64_t now, const struct refusal *why);
-/* Log and ledger hear of each change once. */
+/* Log and ledger hear of each change once; of a key that is still to be proved nothing. */
 enum err key_tell(struct keyring *ring, struct ring_key *k, struct append *ledger, int64_t now);
 void key_log_refused(const struct ring_key *k, const struct refusal *why);
 /* Finds the key on the token and reads its attributes. */

@@ -35,6 +35,8 @@ struct ring_key {
 	_Atomic int64_t wanted; /* monotonic_ms when it was asked for last */
 	uint64_t claim;		/* the pass that looks at it, or looked at it last */
 	char test[ID_SIZE];	/* the self-test that its prover has announced; "": none */
+	unsigned hung;		/* self-tests in a row that did not come back ... */
+	int64_t hung_until;	/* monotonic_ms: beside keys that are served no other before */
 };
 
 struct keyring {
@@ -51,6 +53,7 @@ struct keyring {
 	uint64_t pass;		  /* counts them */
 	int64_t find_again;	  /* monotonic_ms: absent keys are looked for again then */
 	_Atomic bool asked;	  /* for a key that is not served */
+	_Atomic bool came_back;	  /* a self-test that did not, has */
 	pthread_mutex_t lock;	  /* guards all that changes of the keys */
 };
 

@@ -10,8 +10,10 @@
 #define INDEX_FROM    4	 /* so many keys are looked up in an index */
 #define LOOK_MS	      50 /* between two looks at the provers */
 #define FIRST	      2
-#define TRIM_FROM     256 /* so many proofs leave memory that nobody needs soon */
-#define FIND_SHARE    100 /* looking for absent keys takes one part of so many of the time ... */
+#define TRIM_FROM     256  /* so many proofs leave memory that nobody needs soon */
+#define HUNG_MS	      2500 /* until a self-test that hung is tried again, doubled each time ... */
+#define HUNG_MOST     5	   /* ... so often */
+#define FIND_SHARE    100  /* looking for absent keys takes one part of so many of the time ... */
 #define FIND_LEAST_MS 5000
 #define FIND_MOST_MS  30000 /* ... or more, when that is long */
 
@@ -43,10 +45,11 @@ void pass_trouble(struct pass *p, enum err e, bool stop)
 	pthread_mutex_unlock(&p->lock);
 }
 
-void prover_calls(struct prover *me, bool begins)
+void prover_calls(struct prover *me, struct ring_key *k)
 {
 	pthread_mutex_lock(&me->pass->lock);
-	me->since = begins ? monotonic_ms() : 0;
+	me->key = k;
+	me->since = k != NULL ? monotonic_ms() : 0;
 	pthread_mutex_unlock(&me->pass->lock);
 }
 
@@ -74,6 +77,8 @@ static int by_wanted(const void *a, const void *b)
 {
 	const struct ring_key *x = *(struct ring_key *const *)a, *y = *(struct ring_key *const *)b;
 
+	if (x->hung != y->hung) /* nobody else waits behind it */
+		return x->hung < y->hung ? -1 : 1;
 	if (x->wanted != y->wanted)
 		return x->wanted < y->wanted ? 1 : -1;
 	return (x > y) - (x < y);
@@ -88,7 +93,7 @@ size_t pass_take(struct pass *p, struct ring_key **keys, size_t most)
 		p->ring->asked = false;
 		qsort(p->key + p->next, p->count - p->next, sizeof *p->key, by_wanted);
 	}
-	while (n < most && p->next < p->count)
+	while (n < most && p->next < p->count && (n == 0 || p->key[p->next]->hung == 0))
 		keys[n++] = p->key[p->next++];
 	pthread_mutex_unlock(&p->ring->lock);
 	return n;
@@ -109,11 +114,25 @@ void pass_leave(struct prover *me)
 
 	pthread_mutex_lock(&p->lock);
 	me->active = false;
-	if (p->abandoned)
+	if (p->abandoned) {
+		p->ring->came_back = true;
 		hung--;
+	}
 	pthread_cond_broadcast(&p->ended);
 	pthread_mutex_unlock(&p->lock);
 	pass_unref(p);
+}
+
+/* A key whose self-tests hang takes a session with each: the others are to keep theirs. */
+static bool any_served(struct keyring *ring, int64_t now)
+{
+	bool any = false;
+
+	pthread_mutex_lock(&ring->lock);
+	for (size_t i = 0; !any && i < ring->count; i++)
+		any = ring_issuing(&ring->key[i], now) != NULL;
+	pthread_mutex_unlock(&ring->lock);
+	return any;
 }
 
 /* Those that need a look, in the order of their last use. */
@@ -121,11 +140,14 @@ static void gather(struct pass *p)
 {
 	struct keyring *ring = p->ring;
 	bool absent = monotonic_ms() >= ring->find_again;
+	bool wait = !atomic_exchange(&ring->came_back, false) && any_served(ring, p->now);
 
 	for (size_t i = 0; i < ring->count; i++) {
 		struct ring_key *k = &ring->key[i];
 		struct refusal why = {.err = ERR_CERT_MALFORMED};
 
+		if (wait && k->hung > 0 && monotonic_ms() < k->hung_until)
+			continue;
 		if (k->found && next_to_prove(ring, k, p->now, &why) == NULL)
 			key_settle(ring, k, p->now, &why);
 		else if (k->found || absent || k->state == NULL || err_passes(k->state->err))
@@ -159,7 +181,9 @@ static void abandon(struct pass *p, unsigned threads)
 {
 	struct keyring *ring = p->ring;
 	struct attempt test = {.number = 0};
+	struct refusal why;
 
+	refuse(&why, ERR_TOKEN, "token", "a call of the token for this key does not come back");
 	LOG(LOG_LEVEL_ERROR, "self-tests do not come back from the token", LN("threads", threads));
 	p->abandoned = true;
 	hung += threads;
@@ -171,6 +195,15 @@ static void abandon(struct pass *p, unsigned threads)
 			continue;
 		memcpy(test.id, k->test, sizeof test.id);
 		evidence_abandoned(p->ledger, &test);
+	}
+	for (unsigned i = 0; i < p->threads; i++) {
+		struct ring_key *k = p->prover[i].key;
+
+		if (!p->prover[i].active || k == NULL || k->claim != p->number)
+			continue;
+		k->hung += k->hung < HUNG_MOST;
+		k->hung_until = monotonic_ms() + (HUNG_MS << k->hung);
+		ring_refuse(&k->state, &why);
 	}
 	for (size_t i = 0; i < p->count; i++)
 		p->key[i]->claim = 0;

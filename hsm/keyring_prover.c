@@ -72,9 +72,9 @@ static void sign_tests(struct tests *s)
 		if (session == NULL)
 			(void)token_session_take(
 				s->pass->token, monotonic_ms() + SESSION_MS, &session, &t->unfit);
-		prover_calls(s->me, true);
+		prover_calls(s->me, t->key);
 		self_test_sign(t, session);
-		prover_calls(s->me, false);
+		prover_calls(s->me, NULL);
 		if (session != NULL && t->result != SIGN_GOOD) {
 			token_session_give(session);
 			session = NULL;
@@ -90,6 +90,7 @@ static void proof_set(struct self_test *t)
 	struct ring_certificate *c = t->certificate;
 	int64_t wait = AGAIN_MS;
 
+	t->key->hung = 0;
 	if (t->result == SIGN_GOOD) {
 		c->proof = PROOF_GOOD;
 		c->bad = 0;
@@ -149,9 +150,9 @@ static bool begin_test(struct tests *s, struct ring_key *k)
 	enum err e = ERR_OK;
 
 	if (!k->found) {
-		prover_calls(s->me, true);
+		prover_calls(s->me, k);
 		e = key_look(p, k, &why);
-		prover_calls(s->me, false);
+		prover_calls(s->me, NULL);
 	}
 	if (!pass_owns(p, k))
 		return false;

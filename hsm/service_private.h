@@ -17,6 +17,7 @@ struct service {
 	int exit_code; /* -1: goes on */
 	int64_t drain_until, breaker_look, look_again, self_look;
 	struct resources begin;
+	unsigned hung;	      /* self-tests that do not come back */
 	int64_t look_pause;   /* without a token: until the next look */
 	bool breaker;	      /* it is set */
 	bool leaving;	      /* threads are stuck: it ends without them */

@@ -668,12 +668,12 @@ START_TEST(token_hangs_while_proving)
 	ck_assert_int_eq(
 		keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 50), ERR_TIMEOUT);
 	ck_assert_uint_eq(keyring_hung(), 1);
-	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
+	ck_assert_int_eq(state_now(), ERR_TOKEN);
 	ck_assert_uint_eq(fake_count(RECORD_UNKNOWN), 1);
 	for (int i = 0; i < 1000 && keyring_hung() > 0; i++)
 		nanosleep(&(struct timespec){0, 10000000}, NULL);
 	ck_assert_uint_eq(keyring_hung(), 0); /* what it brings is not used */
-	ck_assert_int_eq(state_now(), ERR_KEY_UNPROVED);
+	ck_assert_int_eq(state_now(), ERR_TOKEN);
 	fake_token.delay_ms = 0;
 	ck_assert_int_eq(keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 2000), ERR_OK);
 	ck_assert_int_eq(state_now(), ERR_OK);

@@ -151,6 +151,10 @@ class Service:
         except urllib.error.HTTPError as e:
             return e.code, json.load(e)
 
+    def ready_keys(self):
+        """What /readyz says of each key."""
+        return {k["key"]: k["ready"] for k in self.ready()[1].get("keys", [])}
+
 
 def statuses(results):
     count = {}

@@ -8,11 +8,12 @@
  *   P11FAULT_STATE    what the processes that share the rule file count together (default: the rule
  *                     file's name and ".state")
  *
- * A rule is a line `FUNCTION|* ACTION[=VALUE] [skip=N] [count=N] [pct=N]`; `#` begins a comment; a
- * line without its newline does not count yet. skip: not the first N calls that fit. count: N times
- * at most, over all processes that share the rule file, until it changes. pct: for N of 100 calls,
- * by a fixed pseudo-random order. All rules that fit a call apply, in the order of the file. The
- * actions are the table in p11actions.c. A rule that can't be understood ends the process.
+ * A rule is a line `FUNCTION|* ACTION[=VALUE] [skip=N] [count=N] [pct=N] [octets=N]`; `#` begins a
+ * comment; a line without its newline does not count yet. octets: of C_Sign those that get so many.
+ * skip: not the first N calls that fit. count: N times at most, over all processes that share the
+ * rule file, until it changes. pct: for N of 100 calls, by a fixed pseudo-random order. All rules
+ * that fit a call apply, in the order of the file. The actions are the table in p11actions.c. A
+ * rule that can't be understood ends the process.
  *
  * A line of the witness is `t=SECONDS pid= tid= fn=NAME [s=SESSION] [slot=] [rv=0x..] [...]`. A
  * call that signs, and one that a rule may keep from ending, has a line with `ev=begin` (without

@@ -21,7 +21,7 @@ struct rule {
 	enum fn fn;
 	const struct action *action;
 	unsigned long value;
-	uint64_t skip, count, pct; /* count 0: no limit */
+	uint64_t skip, count, pct, octets; /* count, octets 0: no limit */
 	uint64_t line;
 };
 
@@ -105,10 +105,10 @@ static void parse_action(struct rule *r, char *word, const char *line)
 
 static void parse_limit(struct rule *r, const char *word, const char *line)
 {
-	static const char *const known_limits[] = {"skip=", "count=", "pct="};
-	uint64_t *const limits[] = {&r->skip, &r->count, &r->pct};
+	static const char *const known_limits[] = {"skip=", "count=", "pct=", "octets="};
+	uint64_t *const limits[] = {&r->skip, &r->count, &r->pct, &r->octets};
 
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		if (strncmp(word, known_limits[i], strlen(known_limits[i])) == 0) {
 			*limits[i] = number(word + strlen(known_limits[i]), line);
 			return;
@@ -247,6 +247,8 @@ static bool concerns(const struct rule *r, const struct call *c, bool after)
 	if ((after ? a->after == NULL : a->before == NULL) || (r->fn != FN_ANY && r->fn != c->fn))
 		return false;
 	if (a->fn != FN_ANY && a->fn != c->fn && a->fn2 != c->fn)
+		return false;
+	if (r->octets != 0 && (c->fn != FN_C_Sign || c->in_len != r->octets))
 		return false;
 	return a->fits == NULL || a->fits(c);
 }
