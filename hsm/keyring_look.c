@@ -192,10 +192,9 @@ enum err key_look(struct pass *p, struct ring_key *k, struct refusal *why)
 		.accept_count = k->config->accept_weak_key_count};
 	struct token_key found = {0};
 	char weak[160] = "";
-	enum err e = token_key_find_in(p->token, pass_index(p), k->config->uri, &found, why);
+	enum err e = token_key_look(
+		p->token, pass_index(p), k->config->uri, &rules, &found, weak, sizeof weak, why);
 
-	if (e == ERR_OK)
-		e = token_key_check(p->token, &found, &rules, weak, sizeof weak, why);
 	if (!pass_owns(p, k))
 		return ERR_TIMEOUT;
 	pthread_mutex_lock(&p->ring->lock);

@@ -7,9 +7,9 @@
 #include "keyring_pass.h"
 #include "log.h"
 
-#define INDEX_FROM    4	 /* so many keys are looked up in an index */
-#define LOOK_MS	      50 /* between two looks at the provers */
-#define FIRST	      2
+#define INDEX_FROM    4	   /* so many keys are looked up in an index */
+#define LOOK_MS	      50   /* between two looks at the provers */
+#define FIRST	      1	   /* each takes as long as all at once */
 #define TRIM_FROM     256  /* so many proofs leave memory that nobody needs soon */
 #define HUNG_MS	      2500 /* until a self-test that hung is tried again, doubled each time ... */
 #define HUNG_MOST     5	   /* ... so often */

@@ -84,9 +84,6 @@ enum err token_key_find(
 struct token_index;
 enum err token_index_make(struct token *t, struct token_index **out, struct refusal *why);
 void token_index_free(struct token_index *x);
-/* token_key_find in an index; NULL: in the token. */
-enum err token_key_find_in(struct token *t, const struct token_index *x, const char *uri,
-	struct token_key *key, struct refusal *why);
 
 enum token_verdict { VERDICT_OK, VERDICT_NOTE, VERDICT_ACCEPTED, VERDICT_REFUSED };
 struct token_key_rules {
@@ -103,6 +100,11 @@ struct token_key_rules {
  */
 enum err token_key_check(struct token *t, const struct token_key *key,
 	const struct token_key_rules *rules, char *weak, size_t size, struct refusal *why);
+/* token_key_find, in an index (NULL: in the token), and token_key_check, with one question to the
+ * token where that is enough: each takes as long as the next. */
+enum err token_key_look(struct token *t, const struct token_index *x, const char *uri,
+	const struct token_key_rules *rules, struct token_key *key, char *weak, size_t size,
+	struct refusal *why);
 
 /*
  * Sessions. take waits for a free one until `until` (monotonic_ms): ERR_TIMEOUT; ERR_TOKEN when

@@ -75,24 +75,14 @@ enum err objects_find(struct token *t, CK_ATTRIBUTE *template, CK_ULONG n, CK_OB
 	return rv == CKR_OK ? ERR_OK : token_refuse(why, "C_FindObjects", rv);
 }
 
-static enum err key_facts(struct token *t, struct token_key *key, struct refusal *why)
+/* What a key is: value is CKA_MODULUS of an RSA key, CKA_EC_PARAMS of another. */
+static enum err key_of(CK_KEY_TYPE type, const uint8_t *value, size_t len, struct token_key *key,
+	struct refusal *why)
 {
-	CK_KEY_TYPE type = 0;
-	uint8_t value[TOKEN_SIGNATURE_MAX];
-	size_t len;
 	const struct token_curve *curve;
-	CK_RV rv = attribute_read(t, key->handle, CKA_KEY_TYPE, &type, sizeof type, &len);
 
-	if (rv != CKR_OK)
-		return token_refuse(why, "CKA_KEY_TYPE", rv);
-	rv = attribute_read(t, key->handle, type == CKK_RSA ? CKA_MODULUS : CKA_EC_PARAMS, value,
-		sizeof value, &len);
-	if (rv != CKR_OK)
-		return token_refuse(why, type == CKK_RSA ? "CKA_MODULUS" : "CKA_EC_PARAMS", rv);
 	if (type == CKK_RSA) {
-		const uint8_t *at = value;
-
-		for (; len > 0 && *at == 0; at++)
+		for (; len > 0 && *value == 0; value++)
 			len--;
 		key->type = KEY_RSA;
 		key->signature_len = len;
@@ -107,13 +97,24 @@ static enum err key_facts(struct token *t, struct token_key *key, struct refusal
 	return ERR_OK;
 }
 
-enum err token_key_find(
-	struct token *t, const char *uri, struct token_key *key, struct refusal *why)
+static enum err key_facts(struct token *t, struct token_key *key, struct refusal *why)
 {
-	return token_key_find_in(t, NULL, uri, key, why);
+	CK_KEY_TYPE type = 0;
+	uint8_t value[TOKEN_SIGNATURE_MAX];
+	size_t len;
+	CK_RV rv = attribute_read(t, key->handle, CKA_KEY_TYPE, &type, sizeof type, &len);
+
+	if (rv != CKR_OK)
+		return token_refuse(why, "CKA_KEY_TYPE", rv);
+	rv = attribute_read(t, key->handle, type == CKK_RSA ? CKA_MODULUS : CKA_EC_PARAMS, value,
+		sizeof value, &len);
+	if (rv != CKR_OK)
+		return token_refuse(why, type == CKK_RSA ? "CKA_MODULUS" : "CKA_EC_PARAMS", rv);
+	return key_of(type, value, len, key, why);
 }
 
-enum err token_key_find_in(struct token *t, const struct token_index *x, const char *text,
+/* The handle of the one key that a URI names. With keeper_lock. */
+static enum err handle_find(struct token *t, const struct token_index *x, const char *text,
 	struct token_key *key, struct refusal *why)
 {
 	CK_OBJECT_CLASS object_class = CKO_PRIVATE_KEY;
@@ -130,7 +131,6 @@ enum err token_key_find_in(struct token *t, const struct token_index *x, const c
 		return refuse(why, ERR_KEY_MISSING, "uri", "%s names another token than %s", text,
 			t->facts.label);
 	}
-	keeper_lock(t);
 	n = uri_template(uri, &object_class, template);
 	if (x != NULL)
 		count = index_find(x, template, n, found);
@@ -142,12 +142,22 @@ enum err token_key_find_in(struct token *t, const struct token_index *x, const c
 	else if (e == ERR_OK && count > 1)
 		e = refuse(why, ERR_KEY_AMBIGUOUS, "uri",
 			"%s: several private keys on token %s; add id=", text, t->facts.label);
-	if (e == ERR_OK) {
+	else if (e == ERR_OK)
 		key->handle = found[0];
-		e = key_facts(t, key, why);
-	}
-	keeper_unlock(t);
 	p11_kit_uri_free(uri);
+	return e;
+}
+
+enum err token_key_find(
+	struct token *t, const char *uri, struct token_key *key, struct refusal *why)
+{
+	enum err e;
+
+	keeper_lock(t);
+	e = handle_find(t, NULL, uri, key, why);
+	if (e == ERR_OK)
+		e = key_facts(t, key, why);
+	keeper_unlock(t);
 	return e;
 }
 
@@ -231,20 +241,28 @@ static void judge_flag(struct judgement *j, const struct flag *flag, const struc
 			!value == !r->want ? VERDICT_OK : VERDICT_REFUSED, r->waivable);
 }
 
-static CK_RV judge_mechanisms(struct judgement *j, struct token *t, const struct token_key *key)
+#define RULES (sizeof rules_of_a_key / sizeof *rules_of_a_key)
+
+/* What is to be judged of a key. */
+struct reading {
+	struct flag flag[RULES];
+	CK_MECHANISM_TYPE mechanism[64];
+	size_t mechanisms_len; /* octets */
+	CK_RV mechanisms_rv;   /* what the module said when it was asked for them */
+};
+
+static void judge_mechanisms(
+	struct judgement *j, const struct reading *r, const struct token_key *key)
 {
-	CK_MECHANISM_TYPE list[64], ours = mechanism_for(key->type);
-	size_t len, n;
-	CK_RV rv = attribute_read(t, key->handle, CKA_ALLOWED_MECHANISMS, list, sizeof list, &len);
+	CK_MECHANISM_TYPE ours = mechanism_for(key->type);
+	CK_RV rv = r->mechanisms_rv;
+	size_t n = r->mechanisms_len / sizeof *r->mechanism;
 	bool other = rv == CKR_BUFFER_TOO_SMALL, has_ours = false;
 	char text[64];
 
-	if (attribute_trouble(rv))
-		return rv;
-	n = len / sizeof *list;
 	for (size_t i = 0; i < n; i++) {
-		has_ours = has_ours || list[i] == ours;
-		other = other || list[i] != ours;
+		has_ours = has_ours || r->mechanism[i] == ours;
+		other = other || r->mechanism[i] != ours;
 	}
 	snprintf(text, sizeof text, "%s",
 		rv != CKR_OK && rv != CKR_BUFFER_TOO_SMALL ? "unknown"
@@ -257,13 +275,21 @@ static CK_RV judge_mechanisms(struct judgement *j, struct token *t, const struct
 		: has_ours ? VERDICT_OK
 			   : VERDICT_NOTE,
 		true);
-	return CKR_OK;
 }
 
-#define RULES (sizeof rules_of_a_key / sizeof *rules_of_a_key)
+static enum err judge_all(const struct reading *r, const struct token_key *key,
+	const struct token_key_rules *rules, char *weak, size_t size, struct refusal *why)
+{
+	struct judgement j = {.rules = rules, .weak = weak, .size = size, .why = why};
 
-/* All in one call; one by one when the module does not know them all, which spoils the code of the
- * whole call. The code of the first that is no answer about the attribute. */
+	for (size_t i = 0; i < RULES; i++)
+		judge_flag(&j, &r->flag[i], &rules_of_a_key[i]);
+	judge_mechanisms(&j, r, key);
+	return j.err;
+}
+
+/* The flags in one call; one by one when the module does not know them all, which spoils the code
+ * of the whole call. The code of the first that is no answer about the attribute. */
 static CK_RV flags_read(struct token *t, const struct token_key *key, struct flag flag[RULES])
 {
 	CK_ATTRIBUTE a[RULES];
@@ -290,20 +316,79 @@ static CK_RV flags_read(struct token *t, const struct token_key *key, struct fla
 	return CKR_OK;
 }
 
+/* With keeper_lock. */
+static enum err check(struct token *t, const struct token_key *key,
+	const struct token_key_rules *rules, char *weak, size_t size, struct refusal *why)
+{
+	struct reading r;
+	CK_RV rv = flags_read(t, key, r.flag);
+
+	if (rv == CKR_OK) {
+		r.mechanisms_rv = attribute_read(t, key->handle, CKA_ALLOWED_MECHANISMS,
+			r.mechanism, sizeof r.mechanism, &r.mechanisms_len);
+		rv = attribute_trouble(r.mechanisms_rv) ? r.mechanisms_rv : CKR_OK;
+	}
+	return rv == CKR_OK ? judge_all(&r, key, rules, weak, size, why)
+			    : token_refuse(why, "C_GetAttributeValue", rv);
+}
+
 enum err token_key_check(struct token *t, const struct token_key *key,
 	const struct token_key_rules *rules, char *weak, size_t size, struct refusal *why)
 {
-	struct judgement j = {.rules = rules, .weak = weak, .size = size, .why = why};
-	struct flag flag[RULES];
-	CK_RV rv;
+	enum err e;
 
 	weak[0] = '\0';
 	keeper_lock(t);
-	rv = flags_read(t, key, flag);
-	for (size_t i = 0; rv == CKR_OK && i < RULES; i++)
-		judge_flag(&j, &flag[i], &rules_of_a_key[i]);
-	if (rv == CKR_OK)
-		rv = judge_mechanisms(&j, t, key);
+	e = check(t, key, rules, weak, size, why);
 	keeper_unlock(t);
-	return rv == CKR_OK ? j.err : token_refuse(why, "C_GetAttributeValue", rv);
+	return e;
+}
+
+/* Everything about an EC key in one call; false: the module does not answer so. */
+static bool all_read(
+	struct token *t, struct token_key *key, struct reading *r, struct refusal *why, enum err *e)
+{
+	CK_KEY_TYPE type = CKK_RSA;
+	uint8_t params[64];
+	CK_ATTRIBUTE a[RULES + 3];
+	bool ok;
+
+	for (size_t i = 0; i < RULES; i++) {
+		r->flag[i] = (struct flag){true, CK_FALSE};
+		a[i] = (CK_ATTRIBUTE){rules_of_a_key[i].type, &r->flag[i].value, sizeof(CK_BBOOL)};
+	}
+	a[RULES] = (CK_ATTRIBUTE){CKA_KEY_TYPE, &type, sizeof type};
+	a[RULES + 1] = (CK_ATTRIBUTE){CKA_EC_PARAMS, params, sizeof params};
+	a[RULES + 2] = (CK_ATTRIBUTE){CKA_ALLOWED_MECHANISMS, r->mechanism, sizeof r->mechanism};
+	ok = t->p11->C_GetAttributeValue(t->keeper, key->handle, a, RULES + 3) == CKR_OK;
+	for (size_t i = 0; ok && i < RULES; i++)
+		ok = a[i].ulValueLen == sizeof(CK_BBOOL);
+	if (!ok || type == CKK_RSA || a[RULES].ulValueLen != sizeof type ||
+		a[RULES + 1].ulValueLen > sizeof params ||
+		a[RULES + 2].ulValueLen > sizeof r->mechanism)
+		return false;
+	r->mechanisms_rv = CKR_OK;
+	r->mechanisms_len = a[RULES + 2].ulValueLen;
+	*e = key_of(type, params, a[RULES + 1].ulValueLen, key, why);
+	return true;
+}
+
+enum err token_key_look(struct token *t, const struct token_index *x, const char *uri,
+	const struct token_key_rules *rules, struct token_key *key, char *weak, size_t size,
+	struct refusal *why)
+{
+	struct reading r;
+	enum err e;
+
+	weak[0] = '\0';
+	keeper_lock(t);
+	e = handle_find(t, x, uri, key, why);
+	if (e == ERR_OK && all_read(t, key, &r, why, &e)) {
+		e = e == ERR_OK ? judge_all(&r, key, rules, weak, size, why) : e;
+	} else if (e == ERR_OK) {
+		e = key_facts(t, key, why);
+		e = e == ERR_OK ? check(t, key, rules, weak, size, why) : e;
+	}
+	keeper_unlock(t);
+	return e;
 }

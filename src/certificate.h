@@ -34,6 +34,9 @@ struct certificate {
 /* One DER certificate, whole (trailing octets: ERR_CERT_MALFORMED). Free with certificate_free. */
 enum err certificate_read(struct certificate *c, const uint8_t *der, size_t len);
 void certificate_free(struct certificate *c);
+/* The key of c->spki, c->key_type: a new one, the caller frees it. NULL: no memory, or no key that
+ * libcrypto knows. */
+EVP_PKEY *certificate_key(const struct certificate *c);
 
 /* The CERTIFICATE blocks of a PEM file, leaf first, at most max. ERR_CERT_MALFORMED: none, or a
  * damaged one (nothing is kept then). */

@@ -10,7 +10,7 @@ src_libdcsign_a_SOURCES = \
 	src/spki.c src/spki.h \
 	src/pubkey.c src/pubkey_check.c src/pubkey_curves.c src/pubkey_curves.h src/pubkey.h \
 	src/dc.c src/dc.h \
-	src/certificate.c src/certificate_outline.c src/certificate_rules.c src/certificate.h \
+	src/certificate.c src/certificate_key.c src/certificate_outline.c src/certificate_rules.c src/certificate.h \
 	src/policy.c src/policy.h \
 	src/compat.c src/compat.h \
 	src/message.c src/message_fields.c src/message_fields.h src/message.h \

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A token with many delegation keys, one of them refused: how soon they are served after the process
-# that holds them was lost, what memory they take, and that the rate of signatures is the same.
+# that holds them was lost and how much work that is, beside what the module alone takes, what memory
+# they take, and that the work of a request is the same as with 10 keys.
 # 150 keys; 5,000 with DCSIGN_TESTS=long (make check-long).
 . "$(dirname "$0")/lib.sh"
 . "$TOP_SRCDIR/tests/faults/lib.sh"
@@ -15,7 +16,7 @@ make_key www p256
 make_key www384 p384
 mkdir "$WORK/keys"
 "$TOP_BUILDDIR/tests/scale_token" "$WORK/keys" $count "$WORK/hsm/pin" || fail "scale_token"
-read -r OWN FLOOR < <("$TOP_BUILDDIR/tests/scale_token" - 0 "$WORK/hsm/pin") && [ "$FLOOR" -gt 0 ] || fail "scale_token"
+FLOORS=$(for n in 1 2; do "$TOP_BUILDDIR/tests/scale_token" - 0 "$WORK/hsm/pin" || exit 1; done) || fail "scale_token"
 if [ -n "$SEPARATE" ]; then
 	demo_token_close "$WORK/hsm" "${E2E_UIDS[1]}"
 else
@@ -26,12 +27,17 @@ mkdir "$WORK/got"
 SPKI=$(dc_key P-256 "$WORK/out/dc")
 RULES=$WORK/out/rules WITNESS=/dev/null
 sed -i "0,/object=k0001\"/s//object=nowhere\"/" "$WORK/keys/keys.conf"
+CONF_EXTRA=$(head -n $((6 * 8)) "$WORK/keys/keys.conf")
+service_keys=9 # 10, of which one is refused
+service_start
+faults_run hsm_scale.py few || fail "see above"
+service_stop
 CONF_EXTRA=$(cat "$WORK/keys/keys.conf")
-service_keys=$((count + 1))
+service_keys=$((count + 1)) service_tries=1200
 service_start
 # Limits hold where nothing slows our side down; of time they are a share of what the token itself takes.
-limits=no
-[ "${DCSIGN_TESTS-}" = long ] && ! grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && limits=yes
-OWN=$OWN FLOOR=$FLOOR KEYS=$((count + 1)) LIMITS=$limits \
-	faults_run hsm_scale.py || fail "see above"
+LIMITS=no
+[ "${DCSIGN_TESTS-}" = long ] && ! grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && LIMITS=yes
+export FLOORS LIMITS
+KEYS=$((count + 1)) faults_run hsm_scale.py many || fail "see above"
 service_stop

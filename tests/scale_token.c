@@ -1,7 +1,8 @@
 /* Makes COUNT P-256 delegation keys in the token "demo" of SoftHSM and a certificate for each:
- * DIR/kNNNN.pem, and their sections in DIR/keys.conf. COUNT 0: logs in, finds all private keys,
- * signs once with each, and prints the kilobytes that the process had before it signed and the
- * milliseconds of all that: the module's own. usage: scale_token DIR COUNT PIN-FILE */
+ * DIR/kNNNN.pem, and their sections in DIR/keys.conf. COUNT 0: logs in, finds all
+ * private keys, reads what has to be known of each, signs once with each, and prints what the
+ * module alone takes for that: kb, the memory before it signs, and milliseconds: of work (open find
+ * attributes sign, cpu: all), and of the clock (wall). usage: scale_token DIR COUNT PIN-FILE */
 #include <check.h>
 #include <dlfcn.h>
 #include <openssl/core_names.h>
@@ -25,12 +26,21 @@ static void must(CK_RV rv, const char *call)
 	exit(1);
 }
 
-static long now_ms(void)
+struct moment { /* milliseconds: of the clock, of this process's work */
+	long wall, cpu;
+};
+
+static long clock_ms(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static struct moment moment_now(void)
+{
+	return (struct moment){clock_ms(CLOCK_MONOTONIC), clock_ms(CLOCK_PROCESS_CPUTIME_ID)};
 }
 
 static CK_SESSION_HANDLE session_open(const char *pin_file)
@@ -95,31 +105,73 @@ static EVP_PKEY *key_make(CK_SESSION_HANDLE s, const char *label, unsigned n)
 	return key;
 }
 
-static int print_floor(CK_SESSION_HANDLE s, long begun)
+static long rss_kb(void)
 {
-	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
-	CK_ATTRIBUTE template = {CKA_CLASS, &class, sizeof class};
-	CK_MECHANISM ecdsa = {CKM_ECDSA, NULL, 0};
-	static CK_OBJECT_HANDLE found[8192];
-	uint8_t hash[32] = {1}, signature[256];
-	CK_ULONG n = 1, count = 0, len;
+	long kb = 0;
 	char line[256];
 	FILE *f = fopen("/proc/self/status", "r");
 
-	must(p11->C_FindObjectsInit(s, &template, 1), "C_FindObjectsInit");
-	for (; n > 0 && count + 64 <= sizeof found / sizeof *found; count += n)
-		must(p11->C_FindObjects(s, found + count, 64, &n), "C_FindObjects");
-	must(p11->C_FindObjectsFinal(s), "C_FindObjectsFinal");
 	while (f != NULL && fgets(line, sizeof line, f) != NULL)
-		if (sscanf(line, "VmRSS: %lu", &n) == 1)
-			printf("%lu ", n);
+		sscanf(line, "VmRSS: %ld", &kb);
+	if (f != NULL)
+		fclose(f);
+	return kb;
+}
+
+static CK_ULONG find_all(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE *found, CK_ULONG most)
+{
+	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+	CK_ATTRIBUTE template = {CKA_CLASS, &class, sizeof class};
+	CK_ULONG n = 1, count = 0;
+
+	must(p11->C_FindObjectsInit(s, &template, 1), "C_FindObjectsInit");
+	for (; n > 0 && count < most; count += n)
+		must(p11->C_FindObjects(s, found + count, most - count, &n), "C_FindObjects");
+	must(p11->C_FindObjectsFinal(s), "C_FindObjectsFinal");
+	return count;
+}
+
+/* What has to be known of a key that is to be served: its name, its type, what it may do. */
+static void read_attributes(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE key)
+{
+	static const CK_ATTRIBUTE_TYPE types[] = {CKA_LABEL, CKA_ID, CKA_KEY_TYPE, CKA_EC_PARAMS,
+		CKA_ALLOWED_MECHANISMS, CKA_TOKEN, CKA_PRIVATE, CKA_SIGN, CKA_SENSITIVE,
+		CKA_EXTRACTABLE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_DECRYPT,
+		CKA_UNWRAP, CKA_DERIVE, CKA_SIGN_RECOVER, CKA_ALWAYS_AUTHENTICATE, CKA_LOCAL,
+		CKA_MODIFIABLE, CKA_COPYABLE};
+	uint8_t value[sizeof types / sizeof *types][64];
+	CK_ATTRIBUTE a[sizeof types / sizeof *types];
+
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		a[i] = (CK_ATTRIBUTE){types[i], value[i], sizeof value[i]};
+	must(p11->C_GetAttributeValue(s, key, a, sizeof types / sizeof *types),
+		"C_GetAttributeValue");
+}
+
+static int print_floor(CK_SESSION_HANDLE s, struct moment begun)
+{
+	CK_MECHANISM ecdsa = {CKM_ECDSA, NULL, 0};
+	static CK_OBJECT_HANDLE found[8192];
+	uint8_t hash[32] = {1}, signature[256];
+	struct moment opened = moment_now(), listed, known, end;
+	CK_ULONG count = find_all(s, found, sizeof found / sizeof *found);
+	long kb = rss_kb();
+
+	listed = moment_now();
+	for (CK_ULONG i = 0; i < count; i++)
+		read_attributes(s, found[i]);
+	known = moment_now();
 	for (CK_ULONG i = 0; i < count; i++) {
-		len = sizeof signature;
+		CK_ULONG len = sizeof signature;
+
 		must(p11->C_SignInit(s, &ecdsa, found[i]), "C_SignInit");
 		must(p11->C_Sign(s, hash, sizeof hash, signature, &len), "C_Sign");
 	}
-	printf("%ld\n", now_ms() - begun);
-	return f == NULL || fclose(f) != 0;
+	end = moment_now();
+	printf("kb=%ld open=%ld find=%ld attributes=%ld sign=%ld cpu=%ld wall=%ld\n", kb,
+		opened.cpu - begun.cpu, listed.cpu - opened.cpu, known.cpu - listed.cpu,
+		end.cpu - known.cpu, end.cpu - begun.cpu, end.wall - begun.wall);
+	return 0;
 }
 
 static int make_all(int argc, char **argv)
@@ -128,7 +180,7 @@ static int make_all(int argc, char **argv)
 	const struct fixture_certificate what = {
 		.not_before = now - 1000, .not_after = now + 30 * 86400};
 	unsigned count = argc == 4 ? (unsigned)atoi(argv[2]) : 0;
-	long begun = now_ms();
+	struct moment begun = moment_now();
 	CK_SESSION_HANDLE s;
 	char path[512], label[16];
 	FILE *conf, *f;

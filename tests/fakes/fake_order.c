@@ -91,24 +91,19 @@ void token_index_free(struct token_index *x)
 	(void)x;
 }
 
-enum err token_key_find_in(struct token *t, const struct token_index *x, const char *uri,
-	struct token_key *key, struct refusal *why)
+enum err token_key_look(struct token *t, const struct token_index *x, const char *uri,
+	const struct token_key_rules *rules, struct token_key *key, char *weak, size_t size,
+	struct refusal *why)
 {
 	(void)t;
 	(void)x;
 	(void)uri;
+	(void)rules;
 	*key = (struct token_key){
 		.handle = 1, .type = fake_token.type, .signature_len = fake_token.signature_len};
-	return fake_token.find == ERR_OK ? ERR_OK : refuse(why, fake_token.find, "uri", "fake");
-}
-
-enum err token_key_check(struct token *t, const struct token_key *key,
-	const struct token_key_rules *rules, char *weak, size_t size, struct refusal *why)
-{
-	(void)t;
-	(void)key;
-	(void)rules;
 	snprintf(weak, size, "copyable unknown");
+	if (fake_token.find != ERR_OK)
+		return refuse(why, fake_token.find, "uri", "fake");
 	return fake_token.check == ERR_OK ? ERR_OK : refuse(why, fake_token.check, "", "fake");
 }
 

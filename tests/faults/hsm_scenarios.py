@@ -40,7 +40,8 @@ def busy_burst(s):
     s.rules("C_Sign rv=0x6 pct=30")
     results = s.load(4, 60)
     count = statuses(results)
-    check(count.get(201, 0) > 0.95 * len(results), f"busy in 30 of 100: {count}")
+    # 97.3 % of them, if three attempts are made; two would be 91 %
+    check(count.get(201, 0) > 0.92 * len(results), f"busy in 30 of 100: {count}")
     s.rules("C_SignInit rv=0x90 count=2")
     check(s.issue()[0] == 201, "the third attempt succeeds")
     s.rules("C_Sign rv=0x6")
