@@ -97,6 +97,7 @@ static void token_start(struct service_start *start, int pin)
 
 	watchdog_begin(START_MS, EXIT_ABSENT);
 	e = token_open(&start->token, &spec, why);
+	start->no_room = e == ERR_OVERLOADED;
 	if (e == ERR_OK) {
 		snprintf(start->serial, sizeof start->serial, "%s",
 			token_facts(start->token)->serial);

@@ -25,8 +25,10 @@
 #define ABSENT_MOST_MS 400
 #define LAST_MESSAGES  65536
 #define HEIR_MS	       10000 /* for a successor, when this process must not go on for long */
-#define SELF_MS	       1000  /* between two looks at what this process has taken */
-#define BREAKER_MS     2000  /* between two looks whether the PIN breaker was cleared */
+#define HEIR_AGAIN_MS  5000  /* until it is asked for again, doubled each time ... */
+#define HEIR_MOST_MS   60000
+#define SELF_MS	       1000 /* between two looks at what this process has taken */
+#define BREAKER_MS     2000 /* between two looks whether the PIN breaker was cleared */
 
 void service_end(struct service *s, int code, const char *reason)
 {
@@ -45,6 +47,8 @@ void service_want_heir(struct service *s, const char *reason, int64_t ms)
 	LOG(LOG_LEVEL_WARNING, "a new process is to take over", LS("reason", reason));
 	s->heir_wanted = true;
 	s->heir_until = ms == 0 ? 0 : monotonic_ms() + ms;
+	s->heir_pause = HEIR_AGAIN_MS;
+	s->heir_again = monotonic_ms() + s->heir_pause;
 	if (child_wants_heir() != ERR_OK)
 		service_end(s, EXIT_ABSENT, reason);
 }
@@ -58,6 +62,7 @@ enum err service_say_ready(const struct service *s)
 		return child_ready();
 	sha256(why->detail, strlen(why->detail), digest);
 	return child_ready_without((s->start->absent ? CHILD_ABSENT : 0) |
+				   (s->start->no_room ? CHILD_NO_ROOM : 0) |
 				   (uint32_t)why->err << 16 | (uint32_t)digest[0] << 8 | digest[1]);
 }
 
@@ -190,6 +195,19 @@ static void look_at_retirement(struct service *s)
 	s->drain_until = monotonic_ms() + LEAVE_MS;
 }
 
+/* None that is of use came: perhaps the token is there for the next. */
+static void look_at_heir(struct service *s)
+{
+	int64_t now = monotonic_ms();
+
+	if (!s->heir_wanted || s->retiring || s->exit_code >= 0 || now < s->heir_again)
+		return;
+	s->heir_pause = 2 * s->heir_pause < HEIR_MOST_MS ? 2 * s->heir_pause : HEIR_MOST_MS;
+	s->heir_again = now + s->heir_pause;
+	if (child_wants_heir() != ERR_OK)
+		service_end(s, EXIT_ABSENT, "no new process can be asked for");
+}
+
 /* Reasons to end that no message tells. */
 static void look_around(struct service *s)
 {
@@ -215,6 +233,7 @@ static void look_around(struct service *s)
 	keyring_unref(keys);
 	if (s->heir_until != 0 && monotonic_ms() > s->heir_until && !s->retiring)
 		service_end(s, EXIT_ABSENT, "no new process took over");
+	look_at_heir(s);
 	look_at_retirement(s);
 }
 

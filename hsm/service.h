@@ -19,6 +19,7 @@ struct service_start {
 	const char *token_name;
 	struct token *token;	    /* logged in; NULL: see token_why */
 	bool absent;		    /* no token now; else, without one, no login may be tried */
+	bool no_room;		    /* it is absent because it has no session for this process */
 	struct refusal token_why;   /* why there is no token */
 	char serial[17];	    /* of the token */
 	const char *breaker_folder; /* where the PIN breaker of this token is */

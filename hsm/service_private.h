@@ -17,12 +17,13 @@ struct service {
 	int exit_code; /* -1: goes on */
 	int64_t drain_until, breaker_look, look_again, self_look;
 	struct resources begin;
-	unsigned hung;	      /* self-tests that do not come back */
-	int64_t look_pause;   /* without a token: until the next look */
-	bool breaker;	      /* it is set */
-	bool leaving;	      /* threads are stuck: it ends without them */
-	bool heir_wanted;     /* the parent was asked for a successor ... */
-	int64_t stuck_until;  /* half of the module's calls do not come back; 0: not so */
+	unsigned hung;			/* self-tests that do not come back */
+	int64_t look_pause;		/* without a token: until the next look */
+	bool breaker;			/* it is set */
+	bool leaving;			/* threads are stuck: it ends without them */
+	bool heir_wanted;		/* the parent was asked for a successor ... */
+	int64_t stuck_until;		/* half of the module's calls do not come back; 0: not so */
+	int64_t heir_again, heir_pause; /* it is asked for again then, and so long after that */
 	int64_t heir_until;   /* ... which should be there by then; 0: it may take its time */
 	bool retiring;	      /* it is there: what this one has is answered, then it ends */
 	struct msg_issue ask; /* scratch of the main thread */

@@ -171,6 +171,8 @@ enum err token_open(struct token **out, const struct token_spec *spec, struct re
 		if (rv != CKR_OK) {
 			t->keeper = CK_INVALID_HANDLE;
 			e = token_refuse(why, "C_OpenSession", rv);
+			if (rv == CKR_SESSION_COUNT)
+				e = ERR_OVERLOADED;
 		}
 	}
 	if (e == ERR_OK)

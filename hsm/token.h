@@ -36,7 +36,8 @@ enum err token_uri_check(const char *uri, struct refusal *why);
 enum err token_key_uri_check(const char *uri, struct refusal *why);
 
 /* Loads the module and finds the one token; does not log in. ERR_TOKEN: the module can't be
- * loaded, the token is not there, or several match. One token at a time per process and module. */
+ * loaded, the token is not there, or several match. ERR_OVERLOADED: it has no session to give. One
+ * token at a time per process and module. */
 enum err token_open(struct token **out, const struct token_spec *spec, struct refusal *why);
 const struct token_facts *token_facts(const struct token *t);
 /* ERR_PIN when the token says that a try is dangerous, beyond what the caller was told to risk. A

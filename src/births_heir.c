@@ -17,16 +17,20 @@ static void swap(struct birth *a, struct birth *b)
 	b->spare = !b->spare;
 }
 
-/* Two at the same time can't be had: the token has no room, or the new one does not start. */
+/* Two at the same time can't be had: the token has no room. */
 static void drain_first(struct birth *first)
 {
-	first->heir_wanted = false;
-	if (first->unable != 0) /* it will ask again */
-		return;
 	births_log(LOG_LEVEL_WARNING, first,
 		"no second process beside this one: it is drained before the next is born");
 	first->kill_at = parent_now() + RETIRE_MS;
 	kill(first->pid, SIGTERM);
+}
+
+/* The successor is of no use. The first one asks again, or ends when it can't go on. */
+static void first_goes_on(struct birth *first, const char *why)
+{
+	first->heir_wanted = false;
+	births_log(first->unable == 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, first, why);
 }
 
 void heir_due(struct parent *p, struct birth *first)
@@ -43,7 +47,7 @@ void heir_due(struct parent *p, struct birth *first)
 		return;
 	}
 	LOG(LOG_LEVEL_ERROR, "can't be born", LS("token", first->token), LS("reason", why));
-	drain_first(first);
+	first_goes_on(first, "no successor can be born: this one goes on");
 }
 
 /* "You have a successor": HELLO without a descriptor. */
@@ -66,12 +70,9 @@ void heir_serves(struct parent *p, struct birth *heir)
 	if (first == NULL) /* its token is no longer configured */
 		return;
 	if (heir->unable != 0 && (first->unable == 0 || first->unable == heir->unable)) {
-		if (first->unable == 0 && (heir->unable & CHILD_ABSENT) != 0)
+		first_goes_on(first, "its successor has no token: this one goes on");
+		if (first->unable == 0 && (heir->unable & CHILD_NO_ROOM) != 0)
 			drain_first(first);
-		else
-			births_log(LOG_LEVEL_INFO, first,
-				"its successor has no token: this one goes on");
-		first->heir_wanted = false;
 		births_slay(heir);
 		return;
 	}
@@ -106,7 +107,7 @@ bool heir_buried(struct parent *p, struct birth *b)
 			ledger_follows(p, other);
 	} else if (b->spare) {
 		if (other != NULL && other->pid > 0 && other->heir_wanted)
-			drain_first(other);
+			first_goes_on(other, "its successor ended: this one goes on");
 	} else {
 		b->heir_wanted = false;
 		if (other == NULL || other->pid == 0 || other->retiring)

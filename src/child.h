@@ -49,8 +49,10 @@ enum err child_answer_config(uint64_t serial, const struct refusal *why);
 /* Tells the parent that this process serves; also its answer when it is asked by an empty STATE. */
 enum err child_ready(void);
 /* hsm: the same, of one without token or login. reason: not 0, the same number for the same reason,
- * with CHILD_ABSENT when it may pass by itself. */
-#define CHILD_ABSENT 0x80000000U
+ * with CHILD_ABSENT when it may pass by itself, with CHILD_NO_ROOM when the token has no session
+ * for a second process. */
+#define CHILD_ABSENT  0x80000000U
+#define CHILD_NO_ROOM 0x40000000U
 enum err child_ready_without(uint32_t reason);
 /* hsm: asks the parent for a successor; the HELLO that has no descriptor says that it is there. */
 enum err child_wants_heir(void);

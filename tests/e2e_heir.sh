@@ -77,9 +77,33 @@ kill -HUP "$PID"
 until_true new_one
 [ "$(child hsm)" = "$before" ] || fail "the process was replaced for a key"
 
+note "the successor finds no token: the one that has it goes on, and is followed when it is there"
+before=$(child hsm)
+printf 'C_Initialize rv=0x5\n' >"$RULES.new" && mv "$RULES.new" "$RULES"
+CONF_TOKEN="sessions = 9"
+config_write
+kill -HUP "$PID"
+until_true logged 'successor has no token: this one goes on.*pid=' 1
+[ "$(child hsm)" = "$before" ] || fail "the process that has the token was replaced by one that has none"
+new_one
+: >"$RULES.new" && mv "$RULES.new" "$RULES"
+until_true logged 'event="takes over"' 4
+until_true replaced "$before"
+
 touch "$WORK/out/stop"
 wait $load || fail "a request failed: $(cat "$WORK/out/load")"
 note "$(cat "$WORK/out/load")"
+
+note "the token has no session for a second process: the first is drained"
+before=$(child hsm)
+printf 'C_OpenSession rv=0xb1\n' >"$RULES.new" && mv "$RULES.new" "$RULES"
+CONF_TOKEN="sessions = 5"
+config_write
+kill -HUP "$PID"
+until_true logged 'it is drained before the next is born' 1
+: >"$RULES.new" && mv "$RULES.new" "$RULES"
+until_true replaced "$before"
+service_ready || fail "not ready after one process was drained for the next"
 
 note "a process that is stopped is killed"
 before=$(child hsm)

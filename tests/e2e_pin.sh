@@ -156,6 +156,42 @@ service_stop
 ledger_verify
 note "1 failed C_Login in 2 starts and $((2 * rounds)) deaths"
 
+# A process that dies in its login. With a PIN that the token takes, the next one needs nobody.
+rules() {
+	printf '%s\n' "$@" >"$RULES.new" && mv "$RULES.new" "$RULES"
+}
+begun() { # how many C_Login had a rule that may keep them from ending
+	grep -c 'fn=C_Login .*ev=begin' "$WITNESS"
+}
+rules 'C_Login crash count=1'
+before=$(begun) right=$(logins 0x0)
+service_start
+[ "$(begun) $(logins 0x0)" = "$((before + 1)) $((right + 1))" ] || fail "not one C_Login that died and one that came back"
+service_stop
+# With another PIN, in which every process dies, on a token that doesn't tell of wrong ones: one
+# repetition, and no more in all lives; most tokens lock their PIN after three.
+echo 00000001 >"$WORK/hsm/pin"
+rules 'C_Login crash'
+before=$(begun)
+for start in 1 2; do
+	service_spawn
+	no_login
+	for round in 1 2; do
+		old=$(child hsm)
+		kill -KILL "$old"
+		for n in $(seq 100); do
+			now=$(child hsm) && [ "$now" != "$old" ] && break
+			sleep 0.05
+		done
+	done
+	no_login
+	service_stop
+done
+[ $(($(begun) - before)) = 2 ] || fail "$(($(begun) - before)) C_Login with a PIN of which the token never said anything"
+note "2 C_Login that nobody saw the end of, in 2 starts and 4 deaths more"
+rules ''
+echo "$pin" >"$WORK/hsm/pin"
+
 # A PIN file that others may read is no PIN file.
 chmod 640 "$WORK/hsm/pin"
 "$DCSIGND" -n -c "$WORK/etc/dcsignd.conf" >"$WORK/out/check" 2>&1
