@@ -29,14 +29,12 @@ void pin_wipe(struct pin *pin);
  * The breaker is a file in `folder`, one per token serial: a salted, slow digest of the PIN that is
  * being tried, and of those that were refused. It is durable before C_Login and removed after
  * success, so at most one C_Login fails per value of the PIN, across restarts. An attempt whose end
- * success, so at most one C_Login fails per value of the PIN, across restarts. An attempt whose end
- * nobody saw (the process died in it, or the token said neither yes nor no) is repeated once, in all
- * lives: a machine that lost its power while it logged in is to serve again without a person. Was
- * that PIN wrong, then a token that tells so (CKF_USER_PIN_COUNT_LOW) is not asked again
- * (token_login_allowed); of one that doesn't, two of its tries are gone, where three lock the PIN as
- * a rule. It is repeated five times when this token took this PIN before from a file that nobody has
- * touched since: then no end that was not seen says that it is wrong.
- */
+ * nobody saw (the process died in it, or the token said neither yes nor no) is repeated once, in
+ * all lives: a machine that lost its power while it logged in is to serve again without a person.
+ * Was that PIN wrong, then a token that tells so (CKF_USER_PIN_COUNT_LOW) is not asked again
+ * (token_login_allowed); of one that doesn't, two of its tries are gone, where three lock the PIN
+ * as a rule. It is repeated five times when this token took this PIN before from a file that nobody
+ * has touched since: then no end that was not seen says that it is wrong.
  */
 /* ERR_OK: durable, log in now. ERR_PIN: this PIN was refused before. ERR_SYSTEM: the file can't be
  * written, so no login may be tried. */
