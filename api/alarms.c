@@ -63,7 +63,7 @@ void alarms_log(const struct snapshot *s, int64_t now)
 	static const struct config *told;
 	static int64_t day;
 
-	if (told == s->config && day == now / DAY)
+	if (day == now / DAY && told == s->config)
 		return;
 	told = s->config;
 	day = now / DAY;

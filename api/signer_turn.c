@@ -313,7 +313,7 @@ enum err signer_turn(struct signer *s, struct pollfd *own, size_t own_count, int
 	}
 	ready = poll(s->polled, own_count + n, timeout_ms);
 	for (size_t i = 0; i < own_count; i++)
-		own[i].revents = ready > 0 ? s->polled[i].revents : 0;
+		own[i].revents = (short)(ready > 0 ? s->polled[i].revents : 0);
 	for (size_t i = 0; ready > 0 && i < n && err == ERR_OK; i++)
 		if (s->polled[own_count + i].revents != 0)
 			err = read_link(s, s->polled_link[i]);

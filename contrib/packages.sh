@@ -13,7 +13,8 @@ check='check clang libclang-rt-14-dev clang-format opensc opensc-pkcs11 python3-
 	python3-cryptography python3-yaml faketime mandoc strace patch xz-utils libnss3-dev
 	p11-kit p11-kit-modules opencryptoki gdb systemd golang-cfssl'
 nodes='postgresql haproxy'
-long='chromium-headless-shell fonts-dejavu-core
+long='gcovr valgrind clang-tidy clang-tools cppcheck
+	chromium-headless-shell fonts-dejavu-core
 	swtpm tpm2-abrmd libtss2-tcti-tabrmd0 libtpm2-pkcs11-1 dbus
 	debhelper dpkg-dev lintian mmdebstrap systemd-container'
 

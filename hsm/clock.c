@@ -49,8 +49,10 @@ bool clock_boot_id(char text[40])
 	int fd;
 
 #ifdef DCSIGN_TEST_HOOKS
-	if (getenv("DCSIGN_BOOT_ID_FILE") != NULL)
-		path = getenv("DCSIGN_BOOT_ID_FILE");
+	const char *other = getenv("DCSIGN_BOOT_ID_FILE");
+
+	if (other != NULL)
+		path = other;
 #endif
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, 36);

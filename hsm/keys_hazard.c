@@ -91,14 +91,14 @@ static bool token_folder(const char *pid, struct stat *folder, char path[PATH_MA
 	static const char option[] = "directories.tokendir";
 	char name[300], *environ_text, *conf, *at;
 	const char *conf_path = SOFTHSM_DEFAULT;
-	size_t len, n;
+	size_t len;
 	bool found = false;
 
 	snprintf(name, sizeof name, "/proc/%s/environ", pid);
 	environ_text = read_whole(name, &len);
-	for (n = 0; environ_text != NULL && n < len; n += strlen(environ_text + n) + 1)
-		if (strncmp(environ_text + n, SOFTHSM_CONF, sizeof SOFTHSM_CONF - 1) == 0)
-			conf_path = environ_text + n + sizeof SOFTHSM_CONF - 1;
+	for (at = environ_text; at != NULL && at < environ_text + len; at += strlen(at) + 1)
+		if (strncmp(at, SOFTHSM_CONF, sizeof SOFTHSM_CONF - 1) == 0)
+			conf_path = at + sizeof SOFTHSM_CONF - 1;
 	conf = read_whole(conf_path, &len);
 	at = conf == NULL ? NULL : strstr(conf, option);
 	if (at != NULL) {

@@ -48,7 +48,7 @@ static void fact(char *text, const CK_UTF8CHAR *padded, size_t len)
 	while (len > 0 && (padded[len - 1] == ' ' || padded[len - 1] == 0))
 		len--;
 	for (size_t i = 0; i < len; i++)
-		text[i] = padded[i] >= 0x20 && padded[i] < 0x7f ? (char)padded[i] : '?';
+		text[i] = (char)(padded[i] >= 0x20 && padded[i] < 0x7f ? padded[i] : '?');
 	text[len] = '\0';
 }
 

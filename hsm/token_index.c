@@ -115,11 +115,11 @@ enum err token_index_make(struct token *t, struct token_index **out, struct refu
 	struct token_index *x = calloc(1, sizeof *x);
 	CK_OBJECT_HANDLE *found = NULL;
 	CK_ULONG count = 0;
-	enum err e = x == NULL ? ERR_NOMEM : ERR_OK;
+	enum err e;
 
 	*out = NULL;
-	if (e != ERR_OK)
-		return refuse(why, e, "", "%s", "");
+	if (x == NULL)
+		return refuse(why, ERR_NOMEM, "", "%s", "");
 	keeper_lock(t);
 	e = all_keys(t, &found, &count, why);
 	keeper_unlock(t);

@@ -356,7 +356,7 @@ static void list_one(struct token *t, CK_OBJECT_HANDLE object, struct token_list
 	out->type = type_text(type, value, len);
 	attribute_read(t, object, CKA_LABEL, value, sizeof value - 1, &len);
 	for (size_t i = 0; i < len; i++)
-		out->label[i] = value[i] >= 0x20 && value[i] < 0x7f ? (char)value[i] : '?';
+		out->label[i] = (char)(value[i] >= 0x20 && value[i] < 0x7f ? value[i] : '?');
 	attribute_read(t, object, CKA_ID, value, sizeof value, &len);
 	hex_encode(out->id, value, len < 32 ? len : 32);
 }

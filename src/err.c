@@ -57,7 +57,7 @@ static void trim_utf8(char *text, size_t len)
 		text[start - 1] = '\0';
 }
 
-enum err refuse(struct refusal *r, enum err e, const char *field, const char *fmt, ...)
+enum err(refuse)(struct refusal *r, enum err e, const char *field, const char *fmt, ...)
 {
 	if (r == NULL)
 		return e;

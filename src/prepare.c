@@ -15,8 +15,6 @@
 #include "parent.h"
 #include "sockets.h"
 
-extern char **environ;
-
 #define LOCK_WAIT_MS 3000
 
 void parent_say(const char *fmt, ...)
@@ -76,8 +74,10 @@ int prepare_environment(struct parent *p)
 	p->credentials = kept("CREDENTIALS_DIRECTORY");
 #ifdef DCSIGN_TEST_HOOKS
 	p->programs = kept("DCSIGN_LIBEXECDIR");
-	if (getenv("DCSIGN_WATCH_MS") != NULL)
-		p->watch_ms = atoll(getenv("DCSIGN_WATCH_MS"));
+	const char *watch_ms = getenv("DCSIGN_WATCH_MS");
+
+	if (watch_ms != NULL)
+		p->watch_ms = atoll(watch_ms);
 #endif
 	return clearenv() == 0 ? 0 : EXIT_BROKEN;
 }

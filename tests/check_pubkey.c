@@ -171,6 +171,88 @@ START_TEST(pem_files)
 }
 END_TEST
 
+/* The outline says what the whole reading says, or refuses what that refuses, too; it never takes
+ * octets that are not there. */
+static void outline_agrees(const char *id, const struct buf *der)
+{
+	struct certificate_outline outline;
+	struct certificate whole;
+	size_t count, read = 0;
+	enum err e;
+
+	pem = (struct buf)BUF_INIT(1 << 20);
+	add_pem(der);
+	e = certificate_outline_pem(&outline, 1, &count, pem.octets, pem.len);
+	ck_assert(e == ERR_OK ? count == 1 : count == 0);
+	if (certificate_read_pem(&whole, 1, &read, pem.octets, pem.len) == ERR_OK) {
+		ck_assert_msg(e == ERR_OK, "%s: %s", id, err_name(e));
+		ck_assert_mem_eq(outline.sha256, whole.sha256, SHA256_SIZE);
+		ck_assert_mem_eq(outline.spki_sha256, whole.spki_sha256, SHA256_SIZE);
+		certificate_free(&whole);
+	}
+	certificate_outline_free(&outline, count);
+	buf_free(&pem);
+}
+
+/* Each certificate, cut everywhere, and with each octet of its outer parts changed. */
+static void try_outline(const struct block *b)
+{
+	struct buf der = block_octets(b, "der");
+	size_t len = der.len;
+	bool first = strcmp(block_get(b, "id"), "p256") == 0;
+
+	outline_agrees(block_get(b, "id"), &der);
+	for (size_t i = 0; i < len && first; i++) {
+		static const uint8_t others[] = {0x00, 0x30, 0x7f, 0x80, 0x81, 0x83, 0xff};
+		uint8_t kept = der.octets[i];
+
+		der.len = i;
+		outline_agrees("cut", &der);
+		der.len = len;
+		for (size_t k = 0; i < 200 && k < sizeof others; k++) {
+			der.octets[i] = others[k];
+			outline_agrees("changed", &der);
+		}
+		der.octets[i] = kept;
+	}
+	buf_free(&der);
+}
+
+START_TEST(outlines)
+{
+	struct certificate_outline chain[2];
+	size_t count;
+	char text[8192];
+
+	table_each("certificate.txt", try_outline);
+	/* other blocks are passed over; one certificate too many and a header are refused */
+	pem = (struct buf)BUF_INIT(1 << 20);
+	table_each("certificate.txt", add_good);
+	ck_assert_int_eq(certificate_outline_pem(chain, 2, &count, pem.octets, pem.len), ERR_OK);
+	ck_assert_uint_eq(count, 2);
+	certificate_outline_free(chain, count);
+	ck_assert_int_eq(
+		certificate_outline_pem(chain, 1, &count, pem.octets, pem.len), ERR_CERT_MALFORMED);
+	ck_assert_uint_eq(count, 0);
+	snprintf(text, sizeof text, "-----BEGIN X-----\nAAAA\n-----END X-----\n%s", buf_cstr(&pem));
+	ck_assert_int_eq(
+		certificate_outline_pem(chain, 2, &count, (const uint8_t *)text, strlen(text)),
+		ERR_OK);
+	certificate_outline_free(chain, count);
+	ck_assert_int_eq(read_text(text, &count), ERR_OK);
+	ck_assert_int_eq(certificate_outline_pem(chain, 2, &count, (const uint8_t *)text, 40),
+		ERR_CERT_MALFORMED);
+	snprintf(text, sizeof text, "-----BEGIN CERTIFICATE-----\nProc-Type: 4,CLEAR\n\n%s",
+		buf_cstr(&pem) + strlen("-----BEGIN CERTIFICATE-----\n"));
+	ck_assert_int_eq(
+		certificate_outline_pem(chain, 2, &count, (const uint8_t *)text, strlen(text)),
+		ERR_CERT_MALFORMED);
+	ck_assert_int_eq(read_text(text, &count), ERR_CERT_MALFORMED);
+	ck_assert_int_eq(certificate_outline_pem(chain, 2, &count, NULL, 0), ERR_CERT_MALFORMED);
+	buf_free(&pem);
+}
+END_TEST
+
 START_TEST(validity)
 {
 	struct certificate c = {.not_before = 1000, .not_after = 2000};
@@ -183,4 +265,4 @@ START_TEST(validity)
 }
 END_TEST
 
-RUN_SUITE("pubkey", ecdsa_der, verify_binds_key, pem_files, validity)
+RUN_SUITE("pubkey", ecdsa_der, verify_binds_key, pem_files, outlines, validity)

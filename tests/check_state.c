@@ -346,6 +346,48 @@ START_TEST(a_self_test_counts_nowhere)
 }
 END_TEST
 
+/* What a writer sends and no sound process would. */
+START_TEST(unsound_records_are_not_taken)
+{
+	static const uint8_t zeros[SHA256_SIZE];
+	static char longest[200];
+	struct record good, r;
+
+	memset(longest, 'x', sizeof longest - 1);
+	idempotent(&s[0], "deploy-1", 7);
+	good = s[0].authorised;
+	ck_assert(commit_takes(&good));
+	ck_assert(commit_takes(&s[0].issued));
+	ck_assert(commit_takes(&s[0].self_test));
+#define UNSOUND(of, change)                                                                        \
+	r = of;                                                                                    \
+	change;                                                                                    \
+	ck_assert_msg(!commit_takes(&r), #change)
+	UNSOUND(good, r.chain = octets_text("sign1/main"));
+	UNSOUND(good, r.idx = 7);
+	UNSOUND(good, r.config = octets_text("{}"));
+	UNSOUND(good, r.client = octets_text("Not A Name"));
+	UNSOUND(good, r.client = octets_text(longest));
+	UNSOUND(good, r.key = octets_text("../www"));
+	UNSOUND(good, r.spki_sha256 = octets_of(zeros, SHA256_SIZE));
+	UNSOUND(good, r.attempt = 0);
+	UNSOUND(good, r.attempt = 4);
+	UNSOUND(good, r.idempotency = octets_text(longest));
+	UNSOUND(good, r.request_sha256 = (struct octets){0});
+	UNSOUND(good, r.possession = octets_text("some"));
+	UNSOUND(good, r.possession = octets_text("yes"));
+	UNSOUND(s[0].issued, r.dc_sha256 = octets_of(zeros, SHA256_SIZE));
+#undef UNSOUND
+	struct record held = hold_of(RECORD_HELD, "www", NULL);
+
+	ck_assert(!commit_takes(&held)); /* the ledger's own */
+	r = good;
+	r.idempotency = (struct octets){0};
+	r.possession = octets_text("csr");
+	ck_assert(commit_takes(&r));
+}
+END_TEST
+
 START_TEST(a_broken_writer_is_seen)
 {
 	struct record r = s[0].authorised;
@@ -392,6 +434,7 @@ int main(void)
 	tcase_add_test(c, an_attempt_has_one_outcome);
 	tcase_add_test(c, an_attempt_belongs_to_its_chain);
 	tcase_add_test(c, a_self_test_counts_nowhere);
+	tcase_add_test(c, unsound_records_are_not_taken);
 	tcase_add_test(c, a_broken_writer_is_seen);
 	suite_add_tcase(suite, c);
 

@@ -1,10 +1,14 @@
 /* token: URIs, attributes, sessions and signatures, against SoftHSM. */
+#include "settings.h" /* DCSIGN_SANITIZED */
+
 #include <check.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "certificate.h"
 #include "hsm_fixture.h"
 #include "pubkey.h"
 #include "sign.h"
@@ -289,6 +293,177 @@ START_TEST(token_that_goes_away)
 }
 END_TEST
 
+/* ---- a module that fails; without sanitizers, as what the module then loses is not ours ---- */
+
+#ifndef DCSIGN_SANITIZED
+
+static struct certificate served;
+
+static void rules_write(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void rules_write(const char *format, ...)
+{
+	char path[160], other[160];
+	va_list args;
+
+	snprintf(path, sizeof path, "%s/rules", fixture.folder);
+	snprintf(other, sizeof other, "%s/rules.new", fixture.folder);
+	FILE *f = fopen(other, "w");
+	ck_assert(f != NULL);
+	va_start(args, format);
+	vfprintf(f, format, args);
+	va_end(args);
+	fclose(f);
+	ck_assert_int_eq(rename(other, path), 0);
+}
+
+/* False: there is no SoftHSM. The module is p11fault.so, its witness in FOLDER/calls. */
+static bool faulty_token(char module[4096])
+{
+	const struct fixture_certificate what = {.not_before = 1, .not_after = 2};
+	const char *build = getenv("TOP_BUILDDIR");
+	struct buf pem = BUF_INIT(65536);
+	char path[160];
+	size_t count;
+
+	if (!fixture_token(&fixture))
+		return false;
+	fixture_token_key(&fixture, "k", "P-256", &what, &pem);
+	ck_assert_int_eq(certificate_read_pem(&served, 1, &count, pem.octets,
+				 (size_t)(strstr(buf_cstr(&pem), "-----END") + 26 -
+					  (const char *)pem.octets)),
+		ERR_OK);
+	buf_free(&pem);
+	rules_write("%s", "");
+	snprintf(path, sizeof path, "%s/rules", fixture.folder);
+	setenv("P11FAULT_CONTROL", path, 1);
+	snprintf(path, sizeof path, "%s/calls", fixture.folder);
+	setenv("P11FAULT_LOG", path, 1);
+	setenv("P11FAULT_MODULE", FIXTURE_MODULE, 1);
+	snprintf(module, 4096, "%s/tests/faults/p11fault.so", build != NULL ? build : ".");
+	return true;
+}
+
+static enum err sign_once(struct refusal *why)
+{
+	static const uint8_t message[] = "m";
+	struct token_session *session;
+	struct token_signature made;
+	struct token_key key;
+	struct buf der = BUF_INIT(256);
+	enum err e = token_key_find(token, "pkcs11:object=k", &key, why);
+
+	if (e == ERR_OK)
+		e = token_session_take(token, monotonic_ms() + 60000, &session, why);
+	if (e != ERR_OK)
+		return e;
+	token_sign(session, &key, scheme_by_code(SCHEME_ECDSA_P256), message, 1, &made);
+	token_session_give(session);
+	if (made.outcome != SIGN_DONE) {
+		*why = made.why;
+		return made.why.err;
+	}
+	/* what is called a signature verifies */
+	if (pubkey_ecdsa_der(KEY_EC_P256, made.raw, made.len, &der) == ERR_OK &&
+		pubkey_verify(served.key, scheme_by_code(SCHEME_ECDSA_P256), message, 1, der.octets,
+			der.len) != ERR_OK)
+		e = ERR_INTERNAL;
+	buf_free(&der);
+	return e;
+}
+
+/* Everything that a process asks of its token, up to what fails. */
+static enum err all_of_it(const char *module, struct refusal *why)
+{
+	const struct token_spec spec = {
+		.module = module, .uri = "pkcs11:token=test", .sessions = 2};
+	struct token_index *index = NULL;
+	char weak[200];
+	struct token_key key, again;
+	enum err e = token_open(&token, &spec, why);
+
+	if (e == ERR_OK)
+		e = token_login_allowed(token, RISK_NONE, why);
+	if (e == ERR_OK && token_login(token, FIXTURE_PIN, why) != LOGIN_DONE)
+		e = why->err;
+	if (e == ERR_OK)
+		e = token_index_make(token, &index, why);
+	if (e == ERR_OK)
+		e = token_key_find(token, "pkcs11:object=k", &key, why);
+	if (e == ERR_OK)
+		e = token_key_find(token, "pkcs11:object=k", &again, why);
+	if (e == ERR_OK && (key.handle != again.handle || key.type != KEY_EC_P256))
+		e = ERR_INTERNAL;
+	if (e == ERR_OK) {
+		char copyable[] = "copyable", *accept[] = {copyable};
+		const struct token_key_rules rules = {.accept = accept, .accept_count = 1};
+
+		e = token_key_check(token, &key, &rules, weak, sizeof weak, why);
+	}
+	if (e == ERR_OK)
+		e = token_probe(token, why);
+	if (e == ERR_OK)
+		e = sign_once(why);
+	token_index_free(index);
+	token_close(token);
+	token = NULL;
+	return e;
+}
+
+/* How often the module was asked for this function since the beginning. */
+static unsigned calls_of(const char *function)
+{
+	char path[160], name[64], line[1024];
+	unsigned count = 0;
+
+	snprintf(path, sizeof path, "%s/calls", fixture.folder);
+	snprintf(name, sizeof name, " fn=%s ", function);
+	FILE *f = fopen(path, "r");
+	ck_assert(f != NULL);
+	while (fgets(line, sizeof line, f) != NULL)
+		count += strstr(line, name) != NULL && strstr(line, "ev=begin") == NULL;
+	fclose(f);
+	return count;
+}
+
+/* CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_SESSION_HANDLE_INVALID, CKR_ATTRIBUTE_TYPE_INVALID */
+static const unsigned codes[] = {0x30, 0x31, 0xb3, 0x12};
+
+/* Every call of every function fails once with this code: an error with its reason, or a good
+ * signature all the same; and the next process finds everything as it was. */
+START_TEST(every_call_of_the_module_fails_once)
+{
+	static const char *const functions[] = {"C_GetInfo", "C_GetSlotList", "C_GetSlotInfo",
+		"C_GetTokenInfo", "C_OpenSession", "C_Login", "C_FindObjectsInit", "C_FindObjects",
+		"C_FindObjectsFinal", "C_GetAttributeValue", "C_GetSessionInfo", "C_SignInit",
+		"C_Sign", "C_CloseSession"};
+	char module[4096];
+	struct refusal why;
+
+	if (!faulty_token(module))
+		return;
+	ck_assert_int_eq(all_of_it(module, &why), ERR_OK);
+	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+		unsigned before = calls_of(functions[i]), all;
+
+		ck_assert_int_eq(all_of_it(module, &why), ERR_OK);
+		all = calls_of(functions[i]) - before;
+		for (unsigned skip = 0; skip < all; skip++) {
+			why = (struct refusal){.err = ERR_OK};
+			rules_write("%s rv=0x%x skip=%u count=1\n", functions[i], codes[_i], skip);
+			enum err e = all_of_it(module, &why);
+			ck_assert_msg(e != ERR_INTERNAL, "%s %u: wrong", functions[i], skip);
+			ck_assert_msg(e == ERR_OK || (why.err == e && why.detail[0] != '\0'),
+				"%s %u: %s without a reason", functions[i], skip, err_name(e));
+		}
+		rules_write("%s", "");
+	}
+	ck_assert_int_eq(all_of_it(module, &why), ERR_OK);
+	certificate_free(&served);
+	fixture_token_end(&fixture);
+}
+END_TEST
+#endif
+
 int main(void)
 {
 	Suite *s = suite_create("token");
@@ -303,6 +478,10 @@ int main(void)
 	tcase_add_test(c, attributes);
 	tcase_add_test(c, sessions);
 	tcase_add_test(c, token_that_goes_away);
+#ifndef DCSIGN_SANITIZED
+	tcase_add_loop_test(
+		c, every_call_of_the_module_fails_once, 0, (int)(sizeof codes / sizeof *codes));
+#endif
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

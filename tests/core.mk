@@ -1,4 +1,8 @@
 # tests of core
+# Of a test that makes the n-th allocation fail: its sources and LDFLAGS.
+failing_malloc = tests/failing_malloc.c tests/failing_malloc.h
+FAILING_MALLOC = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=sha256
+
 vector_tables = tests/vectors/spki.txt tests/vectors/certificate.txt tests/vectors/dc.txt \
 	tests/vectors/csr.txt tests/vectors/chain.txt
 vector_makers = tests/vectors/make_vectors.py tests/vectors/certs.py tests/vectors/curves.py \

@@ -16,7 +16,8 @@ tests_check_hsm_LDADD = $(HSM_CHECK)
 # issue.c and keyring.c with a token and a ledger that write down the order of calls
 tests_check_issue_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_issue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
-tests_check_issue_SOURCES = tests/check_issue.c tests/fakes/fake_order.c tests/fakes/fake_order.h
+tests_check_issue_SOURCES = tests/check_issue.c tests/fakes/fake_order.c tests/fakes/fake_order.h $(failing_malloc)
+tests_check_issue_LDFLAGS = $(AM_LDFLAGS) $(FAILING_MALLOC)
 tests_check_issue_LDADD = tests/libhsmhelp.a hsm/libhsm.a hsm/libcounters.a $(CHECK_LINK)
 
 tests_check_pin_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm

@@ -30,6 +30,7 @@ include tests/hostile.mk
 include tests/e2e.mk
 include tests/fuzz.mk
 include tests/bench.mk
+include tests/proof.mk
 
 TESTS += $(UNIT_TESTS) $(LINT_TESTS) $(E2E_TESTS)
 if !SANITIZED

@@ -1,3 +1,5 @@
+#include "settings.h" /* environ */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,8 +15,6 @@
 #include "agent.h"
 
 #define COMMAND_SECONDS 60
-
-extern char **environ;
 
 bool agent_reload_wanted(const struct agent_reload *r)
 {

@@ -46,6 +46,8 @@ static int take(const struct tool_option *o, const char *command)
 		*o->flag = true;
 		return TOOL_OK;
 	}
+	if (!o->value) /* the table has one or the other */
+		return TOOL_UNEXPECTED;
 	if (*o->value)
 		return tool_usage(command, "--%s is given twice", o->name);
 	*o->value = optarg;
@@ -92,7 +94,7 @@ int tool_options(
 	size_t i, at = 1;
 	int o, e, k;
 
-	for (i = 0; table[i].name && i < OPTIONS_MAX; i++) {
+	for (i = 0; i < OPTIONS_MAX && table[i].name; i++) {
 		longs[i].name = table[i].name;
 		longs[i].has_arg = table[i].value ? required_argument : no_argument;
 		longs[i].val = (int)i + LONG_OPTION;

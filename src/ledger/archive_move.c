@@ -222,10 +222,10 @@ static enum err chain_file(struct move *m)
 {
 	const struct store_engine *engine = m->s->engine;
 	struct gone *g = calloc(1, sizeof(*g));
-	enum err e = g ? ERR_OK : ERR_NOMEM;
+	enum err e = ERR_OK;
 
-	if (e)
-		return e;
+	if (!g)
+		return ERR_NOMEM;
 	strcpy(g->chain, m->chain->chain);
 	g->seen = (int64_t)m->tree.size;
 	g->next = m->gone;

@@ -90,7 +90,7 @@ static void scale(struct buf *out, uint64_t top)
 	for (unsigned i = 0; i <= steps; i++) {
 		double y = HEIGHT - BOTTOM - (double)(HEIGHT - TOP - BOTTOM) * i / steps;
 
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)(top / steps * i));
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)top / steps * i);
 		line(out, i ? "grid" : "axis", LEFT, y, WIDTH - RIGHT, y);
 		label_put(out, LEFT - 8, y + 4, "end", text);
 	}
@@ -185,8 +185,8 @@ void plot_spans(
 		double x = LEFT + room * (double)(span[i].from - from) / (double)(to - from);
 		double end = LEFT + room * (double)(span[i].to - from) / (double)(to - from);
 
-		label_put(
-			out, x, 40 * (double)i + 14, x > WIDTH / 2 ? "end" : "start", span[i].name);
+		label_put(out, x, 40 * (double)i + 14, x > WIDTH / 2.0 ? "end" : "start",
+			span[i].name);
 		buf_printf(out,
 			"<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"14\"/>\n",
 			span[i].to > now ? "bar" : "past", x, 40 * (double)i + 19,

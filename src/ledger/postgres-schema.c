@@ -151,10 +151,8 @@ enum err pg_init(const char *url, const char *writer, const char *reader, struct
 		e = refuse(why, ERR_FORMAT, "ledger",
 			"the ledger in this database is of version %d, made by a newer dcsign",
 			version);
-	else if (e || (e = migrate(s, version)) ||
-		 (writer && (e = grant(s, writer_rights, writer))) ||
-		 (reader && (e = grant(s, reader_rights, reader))) ||
-		 (e = pg_plain(s, "COMMIT", NULL)))
+	else if (e || migrate(s, version) || (writer && grant(s, writer_rights, writer)) ||
+		 (reader && grant(s, reader_rights, reader)) || pg_plain(s, "COMMIT", NULL))
 		e = failed(s, why);
 	pg_abandon(&s->store);
 	return e;

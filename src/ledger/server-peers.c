@@ -58,8 +58,8 @@ static void hsm_hello(
 	if (e == ERR_NO_ROOM || e == ERR_CLOSED) {
 		p->chain = NULL;
 		a.err = ERR_LEDGER_UNAVAILABLE;
-	} else if (e) {
-		server_store_failed(s, e);
+	} else if (e || !p->chain) {
+		server_store_failed(s, e ? e : ERR_INTERNAL);
 	} else {
 		const struct store_chain *c = &p->chain->stored;
 

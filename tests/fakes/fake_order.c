@@ -244,7 +244,9 @@ static void take(struct msg_appended *a, const struct fake_event *e)
 	}
 	if (e->type == RECORD_ISSUED && fake_append.refuse_issued != ERR_OK)
 		refuse(&a->refusal, fake_append.refuse_issued, "", "fake");
-	if (fake_append.replay && (e->type == RECORD_AUTHORISED || e->type == RECORD_ISSUED)) {
+	if (fake_append.replay &&
+		(e->type == RECORD_ISSUED ||
+			(e->type == RECORD_AUTHORISED && !fake_append.replay_later))) {
 		a->replay_authorised = octets_of(
 			fake_append.replay_authorised.octets, fake_append.replay_authorised.len);
 		a->replay_issued =

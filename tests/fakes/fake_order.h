@@ -53,7 +53,8 @@ extern struct {
 	enum record_type fail_type;
 	int64_t delay_ms; /* of each APPEND */
 	enum err refuse_authorised, refuse_issued;
-	bool replay; /* AUTHORISED is answered with the records in replay_* */
+	bool replay;	   /* AUTHORISED is answered with the records in replay_* */
+	bool replay_later; /* and only ISSUED is: the other attempt was quicker */
 	struct buf replay_authorised, replay_issued;
 	bool shared;
 	uint64_t max_live_key, max_live_client; /* of the last AUTHORISED */
