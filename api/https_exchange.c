@@ -8,7 +8,10 @@
 
 #include "framing.h"
 #include "https_private.h"
+#include "intake.h"
 #include "log.h"
+
+#define ONE_RECORD 12288 /* octets of a body that fits into one TLS record with its head */
 
 /* An idle connection has none. x is the first member. */
 struct exchange_of_connection {
@@ -200,6 +203,9 @@ static enum MHD_Result send_reply(struct client_connection *c)
 	c->stage = STAGE_ANSWERED;
 	connections_deadline(
 		c->https->service->connections, &c->entry, monotonic_ms() + HTTPS_ANSWER_MS);
+	if (c->https->kind == HTTPS_TLS && r->body.len > 0 && r->body.len <= ONE_RECORD &&
+		strcmp(c->x->method, MHD_HTTP_METHOD_HEAD) != 0)
+		intake_send_both(&c->session);
 	result = MHD_queue_response(c->mhd, r->status, response);
 	MHD_destroy_response(response);
 	routes_done(c->x);

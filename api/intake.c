@@ -73,6 +73,45 @@ size_t gnutls_record_check_pending(gnutls_session_t gnutls)
 	return s != NULL ? sieve_ready(&s->sieve) : 0;
 }
 
+/* The head of an answer and its body leave in one record. Of what GnuTLS holds already the library
+ * hears when it has gone. */
+static ssize_t send_both(gnutls_session_t gnutls, struct session *s, const void *data, size_t size)
+{
+	ssize_t rc;
+
+	if (s->sending == SENDING_HEAD) {
+		gnutls_record_cork(gnutls);
+		s->sending = SENDING_BODY;
+		return gnutls_record_send2(gnutls, data, size, 0, 0);
+	}
+	if (s->sending == SENDING_BODY) {
+		rc = gnutls_record_send2(gnutls, data, size, 0, 0);
+		if (rc < 0)
+			return rc;
+		s->rest = (size_t)rc;
+	}
+	s->sending = SENDING_AS_ASKED; /* GnuTLS itself sends through us */
+	rc = gnutls_record_uncork(gnutls, 0);
+	if (rc >= 0)
+		return (ssize_t)s->rest;
+	s->sending = SENDING_REST;
+	return rc;
+}
+
+ssize_t gnutls_record_send(gnutls_session_t gnutls, const void *data, size_t size)
+{
+	struct session *s = gnutls_session_get_ptr(gnutls);
+
+	if (s == NULL || s->sending == SENDING_AS_ASKED)
+		return gnutls_record_send2(gnutls, data, size, 0, 0);
+	return send_both(gnutls, s, data, size);
+}
+
+void intake_send_both(struct session *s)
+{
+	s->sending = SENDING_HEAD;
+}
+
 /* --- handshakes --- */
 
 static struct session **bucket_of(const void *key)

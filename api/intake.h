@@ -3,11 +3,11 @@
  * has no hook there, so this program defines these functions itself, and the library's calls come
  * here (a definition in the program goes before one in a shared library):
  * gnutls_record_recv and gnutls_record_check_pending, which put the session's sieve in between;
- * recv and poll, which do the same for connections without TLS that intake_plain has named, and
- * nothing else for all others; epoll_wait (below); and accept4, which closes a connection when
- * there is no descriptor for it, where the library would ask again at once, without end. Were they
- * not called, no head would be counted by the sieve, and https.c answers no request that the sieve
- * has not counted.
+ * gnutls_record_send (below); recv and poll, which do the same for connections without TLS that
+ * intake_plain has named, and nothing else for all others; epoll_wait (below); and accept4, which
+ * closes a connection when there is no descriptor for it, where the library would ask again at
+ * once, without end. Were they not called, no head would be counted by the sieve, and https.c
+ * answers no request that the sieve has not counted.
  */
 #ifndef DCSIGN_INTAKE_H
 #define DCSIGN_INTAKE_H
@@ -22,6 +22,10 @@ enum err intake_open(void);
 void intake_close(void);
 /* Connections that were closed because no descriptor was free. */
 unsigned long intake_shed(void);
+
+/* The next two things that are sent are the head and the body of one answer: they go as one TLS
+ * record, where the library makes two of them. */
+void intake_send_both(struct session *s);
 
 /*
  * The listeners with TLS wait in epoll_wait: a thousand idle connections cost those that work

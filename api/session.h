@@ -25,6 +25,8 @@ struct session {
 	void (*on_octets)(struct session *s);	/* the sieve has got some */
 	const void *key;			/* intake.c's, during the handshake */
 	struct session *next;
+	enum { SENDING_AS_ASKED, SENDING_HEAD, SENDING_BODY, SENDING_REST } sending; /* too */
+	size_t rest; /* octets of the body that GnuTLS holds */
 };
 
 /* Before the first octet of the handshake. false: the connection can't be used. */

@@ -235,6 +235,31 @@ class Slowness(Abuse):
         self.assertLess(time.monotonic() - begin, 12)
         connection.close()
 
+    def test_answers_read_late(self):
+        """More small answers than the socket takes: each comes whole, and none twice."""
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(40)
+        plain.connect(("127.0.0.1", self.service.port))
+        connection = self.service.context("edge").wrap_socket(plain, server_hostname="127.0.0.1")
+        count = 4000
+        asker = threading.Thread(target=connection.sendall, args=(WHOAMI * count,))
+        asker.start()
+        time.sleep(1)
+        answers, ids = connection.makefile("rb"), set()
+        for _ in range(count):
+            self.assertEqual(answers.readline(), b"HTTP/1.1 200 OK\r\n")
+            head = {}
+            while (line := answers.readline().strip()) != b"":
+                name, value = line.split(b": ", 1)
+                head[name.lower()] = value
+            ids.add(head[b"x-request-id"])
+            body = json.loads(answers.read(int(head[b"content-length"])))
+            self.assertIn("client", body)
+        self.assertEqual(len(ids), count)
+        asker.join()
+        connection.close()
+
     def test_closed_early(self):
         self.service.tell("mode silent")
         for _ in range(20):
