@@ -239,10 +239,11 @@ class Slowness(Abuse):
         """More small answers than the socket takes: each comes whole, and none twice."""
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # a small buffer over there
         plain.settimeout(40)
         plain.connect(("127.0.0.1", self.service.port))
         connection = self.service.context("edge").wrap_socket(plain, server_hostname="127.0.0.1")
-        count = 4000
+        count = 1500
         asker = threading.Thread(target=connection.sendall, args=(WHOAMI * count,))
         asker.start()
         time.sleep(1)
