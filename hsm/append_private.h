@@ -10,6 +10,7 @@
 /* Messages that the ledger has and has not answered. What comes meanwhile waits here and goes as
  * one message: while one group is made durable, the next one is there. */
 #define UNDER_WAY_MOST 2
+#define SEND_MS	       2000 /* for the ledger to make room */
 
 struct link { /* one channel; its descriptor is closed when nobody sends on it any more */
 	int fd;
@@ -56,11 +57,22 @@ struct append {
 /* The ledger process is broken or hostile: nothing more is done on its word. */
 _Noreturn void append_malformed(const char *what);
 enum err append_unavailable(struct refusal *why);
-/* Puts the waiter on the list, if there is a link at this stage, and sends what may be sent now.
+/* One user less; the last one closes it. With the lock held. NULL is allowed. */
+void link_drop(struct link *link);
+
+/* append_waiting.c: those who wait.
+ * Puts the waiter on the list, if there is a link at this stage, and sends what may be sent now.
  * False: there is none. */
 bool waiter_ask(struct append *a, enum stage stage, struct waiter *w);
 /* Waits for the answer. */
 void waiter_wait(struct waiter *w);
+/* Takes those who went with this message, in their order. With the lock held. */
+struct waiter *waiters_sent(struct append *a, uint64_t serial);
+/* Nobody answers these any more. */
+void waiters_give_up(struct waiter *list);
+/* Sends what waits, as far as it may be sent now. */
+void waiters_flush(struct append *a);
+
 void message_unref(struct append_message *m);
 /* The link that this waiter was served on goes on to the next stage. */
 void link_advance(struct append *a, const struct waiter *w, enum stage stage);
