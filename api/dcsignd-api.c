@@ -23,6 +23,7 @@
 #define EXIT_AGAIN     75 /* to be born again */
 #define EXIT_CONFIG    78
 #define TURN_MS	       100
+#define LOOK_MS	       20   /* between two looks at deadlines of connections */
 #define DRAIN_EXTRA_MS 1000 /* after the last deadline, for answers on their way */
 
 struct api {
@@ -30,7 +31,8 @@ struct api {
 	struct https **https;
 	size_t https_count;
 	int signals;
-	uint8_t *in; /* of the control channel */
+	uint8_t *in;	/* of the control channel */
+	int64_t looked; /* monotonic_ms */
 };
 
 static enum err check(struct snapshot **out, struct config *config,
@@ -217,10 +219,14 @@ static enum err turn(struct api *api)
 	struct pollfd own[2] = {
 		{.fd = CHILD_CONTROL, .events = POLLIN}, {.fd = api->signals, .events = POLLIN}};
 	enum err err = signer_turn(api->service.signer, own, 2, TURN_MS);
+	int64_t now = monotonic_ms();
 
-	metrics_reaped(connections_reap(api->service.connections, monotonic_ms()));
-	linger_end(monotonic_ms());
-	look_at_certificates();
+	if (now - api->looked >= LOOK_MS) {
+		api->looked = now;
+		metrics_reaped(connections_reap(api->service.connections, now));
+		linger_end(now);
+		look_at_certificates();
+	}
 	if (err == ERR_OK && own[0].revents != 0)
 		err = read_control(api);
 	if (err == ERR_OK && own[1].revents != 0)

@@ -14,7 +14,7 @@
 #include "linger.h"
 #include "log.h"
 
-#define POOL_MAX 32768 /* octets that libmicrohttpd keeps for a connection */
+#define POOL_MAX 24576 /* octets that libmicrohttpd keeps for a connection */
 
 /* --- connections --- */
 
@@ -28,7 +28,7 @@ static void on_octets(struct session *s)
 {
 	struct client_connection *c = connection_of(s);
 
-	if (!c->busy && c->head_began == 0 && sieve_begun(&s->sieve))
+	if (c->x == NULL && c->head_began == 0 && sieve_begun(&s->sieve))
 		https_head_began(c);
 }
 
@@ -46,7 +46,10 @@ static bool begin_tls(struct client_connection *c)
 		MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 
 	c->session.on_verified = on_verified;
-	return info != NULL && session_begin(&c->session, info->tls_session, c->https->listen);
+	if (info == NULL || !session_begin(&c->session, info->tls_session, c->https->listen))
+		return false;
+	intake_handshake(&c->session, c->mhd);
+	return true;
 }
 
 static void set_address(struct client_connection *c, const struct sockaddr *address)
@@ -120,6 +123,7 @@ static void close_connection(void **context)
 		return;
 	if (c->session.plain)
 		intake_forget(c->entry.fd);
+	intake_handshake_done(&c->session);
 	connections_close(c->https->service->connections, &c->entry);
 	if (c->https->kind == HTTPS_TLS && !c->session.verified) {
 		session_log_refused(&c->session);
@@ -175,16 +179,15 @@ static void on_log(void *cls, const char *format, va_list ap)
 
 static struct MHD_Daemon *start_daemon(struct https *h, const struct https_options *options)
 {
-	unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME |
-			 MHD_USE_ERROR_LOG;
+	unsigned flags = MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)session_no_certificate},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
 		{MHD_OPTION_END, 0, NULL}};
 	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
 
-	if (h->kind == HTTPS_TLS)
-		flags |= MHD_USE_TLS;
+	flags |= h->kind == HTTPS_TLS ? MHD_USE_TLS | MHD_USE_EPOLL_INTERNAL_THREAD
+				      : MHD_USE_POLL_INTERNAL_THREAD;
 	return MHD_start_daemon(flags, 0, on_accept, h, https_request, h,
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, options->fd,
 		MHD_OPTION_CONNECTION_LIMIT, options->connections, MHD_OPTION_CONNECTION_TIMEOUT,

@@ -1,6 +1,7 @@
 /*
  * Listening sockets, TLS and the form of HTTP requests: the only module that knows libmicrohttpd.
- * One thread for each listening socket, in poll mode; it never signs and never waits.
+ * One thread for each listening socket (with TLS in epoll mode, see intake.h); it never signs and
+ * never waits.
  */
 #ifndef DCSIGN_HTTPS_H
 #define DCSIGN_HTTPS_H

@@ -2,35 +2,44 @@
 
 #include <gnutls/crypto.h>
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "framing.h"
 #include "https_private.h"
+#include "intake.h"
 #include "log.h"
+
+#define ONE_RECORD 12288 /* octets of a body that fits into one TLS record with its head */
+
+/* An idle connection has none. x is the first member. */
+struct exchange_of_connection {
+	struct exchange x;
+	struct client_connection *connection;
+};
+
+static struct exchange_of_connection *of(struct exchange *x)
+{
+	return (struct exchange_of_connection *)(void *)x;
+}
 
 void https_end_exchange(struct client_connection *c)
 {
-	if (!c->busy)
+	if (c->x == NULL)
 		return;
-	routes_free(&c->x);
-	buf_free(&c->x.body);
-	snapshot_unref(c->x.snapshot);
-	c->busy = false;
+	routes_free(c->x);
+	buf_free(&c->x->body);
+	snapshot_unref(c->x->snapshot);
+	free(of(c->x));
+	c->x = NULL;
 	c->https->service->in_progress--;
-}
-
-static struct client_connection *connection_of(struct exchange *x)
-{
-	return (struct client_connection *)(void *)((char *)x -
-						    offsetof(struct client_connection, x));
 }
 
 /* The signer ends each call by its deadline; an exchange that is held can't be shut down. */
 static void hold(struct exchange *x)
 {
-	struct client_connection *c = connection_of(x);
+	struct client_connection *c = of(x)->connection;
 
 	c->stage = STAGE_HELD;
 	connections_deadline(c->https->service->connections, &c->entry, INT64_MAX);
@@ -39,7 +48,7 @@ static void hold(struct exchange *x)
 
 static void resume(struct exchange *x)
 {
-	MHD_resume_connection(connection_of(x)->mhd);
+	MHD_resume_connection(of(x)->connection->mhd);
 }
 
 static bool new_id(char id[ID_SIZE])
@@ -83,12 +92,29 @@ static void refuse_form(struct client_connection *c)
 	const struct refusal *why = &c->session.sieve.refusal;
 	uint64_t left_out;
 
-	c->x.target[0] = '\0';
+	c->x->target[0] = '\0';
 	if (log_gate_open(&gate, monotonic_ms(), &left_out))
-		LOG(LOG_LEVEL_WARNING, "no HTTP request", LS("request", c->x.id),
+		LOG(LOG_LEVEL_WARNING, "no HTTP request", LS("request", c->x->id),
 			LS("peer", c->session.peer.address), LS("reason", why->detail),
 			LN("left_out", left_out));
-	routes_refuse(&c->x, why->err, why->field, why->detail);
+	routes_refuse(c->x, why->err, why->field, why->detail);
+}
+
+static struct exchange *exchange_new(struct client_connection *c)
+{
+	struct exchange_of_connection *e = calloc(1, sizeof(*e));
+
+	if (e == NULL)
+		return NULL;
+	e->connection = c;
+	e->x.snapshot = snapshot_current();
+	if (e->x.snapshot == NULL || !new_id(e->x.id)) {
+		snapshot_unref(e->x.snapshot);
+		free(e);
+		return NULL;
+	}
+	c->x = &e->x;
+	return c->x;
 }
 
 /* The request line is there, and its time began at the latest now. */
@@ -106,14 +132,9 @@ void *https_request_line(void *cls, const char *uri, struct MHD_Connection *mhd)
 	if (!passed_sieve(c))
 		return NULL;
 	https_end_exchange(c);
-	x = &c->x;
-	memset(x, 0, sizeof(*x));
-	x->snapshot = snapshot_current();
-	if (x->snapshot == NULL || !new_id(x->id)) {
-		snapshot_unref(x->snapshot);
+	x = exchange_new(c);
+	if (x == NULL)
 		return NULL;
-	}
-	c->busy = true;
 	h->service->in_progress++;
 	c->stage = STAGE_HEAD;
 	x->service = h->service;
@@ -158,7 +179,7 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
 
 static enum MHD_Result send_reply(struct client_connection *c)
 {
-	struct reply *r = &c->x.reply;
+	struct reply *r = &c->x->reply;
 	char seconds[16] = "";
 	enum MHD_Result result;
 	struct MHD_Response *response =
@@ -170,7 +191,7 @@ static enum MHD_Result send_reply(struct client_connection *c)
 		snprintf(seconds, sizeof(seconds), "%" PRIu32, r->retry_after);
 	if (r->status != 304)
 		add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, r->content_type);
-	add_header(response, "X-Request-Id", c->x.id);
+	add_header(response, "X-Request-Id", c->x->id);
 	add_header(response, MHD_HTTP_HEADER_CACHE_CONTROL,
 		r->etag[0] != '\0' ? "private, no-cache" : "no-store");
 	add_header(response, MHD_HTTP_HEADER_ETAG, r->etag);
@@ -178,13 +199,16 @@ static enum MHD_Result send_reply(struct client_connection *c)
 	add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
 	add_header(response, "Idempotency-Replayed", r->replayed ? "true" : NULL);
 	add_header(response, MHD_HTTP_HEADER_CONNECTION, r->close ? "close" : NULL);
-	c->turned_away = r->close || (c->stage == STAGE_HEAD && c->x.length > 0);
+	c->turned_away = r->close || (c->stage == STAGE_HEAD && c->x->length > 0);
 	c->stage = STAGE_ANSWERED;
 	connections_deadline(
 		c->https->service->connections, &c->entry, monotonic_ms() + HTTPS_ANSWER_MS);
+	if (c->https->kind == HTTPS_TLS && r->body.len > 0 && r->body.len <= ONE_RECORD &&
+		strcmp(c->x->method, MHD_HTTP_METHOD_HEAD) != 0)
+		intake_send_both(&c->session);
 	result = MHD_queue_response(c->mhd, r->status, response);
 	MHD_destroy_response(response);
-	routes_done(&c->x);
+	routes_done(c->x);
 	return result;
 }
 
@@ -199,7 +223,7 @@ static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind, const char *
 static enum MHD_Result take_head(
 	struct client_connection *c, const char *method, const char *version)
 {
-	struct exchange *x = &c->x;
+	struct exchange *x = c->x;
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
 	struct framing framing;
@@ -230,9 +254,9 @@ static enum MHD_Result take_head(
 /* More than Content-Length said, which was checked, can't come; if it does, the connection ends. */
 static enum MHD_Result take_body(struct client_connection *c, const char *octets, size_t *len)
 {
-	buf_put(&c->x.body, octets, *len);
+	buf_put(&c->x->body, octets, *len);
 	*len = 0;
-	return c->x.body.err == ERR_OK ? MHD_YES : MHD_NO;
+	return c->x->body.err == ERR_OK ? MHD_YES : MHD_NO;
 }
 
 enum MHD_Result https_request(void *cls, struct MHD_Connection *mhd, const char *url,
@@ -244,7 +268,7 @@ enum MHD_Result https_request(void *cls, struct MHD_Connection *mhd, const char 
 	(void)cls;
 	(void)mhd;
 	(void)url;
-	if (c == NULL || !c->busy)
+	if (c == NULL || c->x == NULL)
 		return MHD_NO;
 	switch (c->stage) {
 	case STAGE_HEAD:
@@ -252,7 +276,7 @@ enum MHD_Result https_request(void *cls, struct MHD_Connection *mhd, const char 
 	case STAGE_BODY:
 		if (*upload_len > 0)
 			return take_body(c, upload, upload_len);
-		return routes_run(&c->x) ? send_reply(c) : MHD_YES;
+		return routes_run(c->x) ? send_reply(c) : MHD_YES;
 	case STAGE_HELD:
 		return send_reply(c);
 	case STAGE_ANSWERED:

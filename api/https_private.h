@@ -27,9 +27,8 @@ struct client_connection {
 	int64_t head_began; /* when the first octet of the next head came; 0: not yet */
 	bool turned_away;   /* what was not read yet never will be */
 
-	bool busy; /* the exchange below is under way */
 	enum stage stage;
-	struct exchange x;
+	struct exchange *x; /* that is under way; NULL: none */
 };
 
 /* A head has begun to come in: from now on its request has one deadline. */

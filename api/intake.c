@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -17,12 +19,14 @@
 #include "log.h"
 
 #define PIECE	16384	  /* octets that are read at once where there is no TLS */
+#define SHAKING 1024	  /* lists of connections in their handshake */
 #define REST_NS 20000000L /* of a thread that can't even close what waits */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int reserve = -1;
 static atomic_ulong shed;
 static _Atomic(struct session *) plain[INTAKE_PLAIN_MAX]; /* by descriptor */
+static struct session *shaking[SHAKING];		  /* by key */
 
 /* --- TLS --- */
 
@@ -57,7 +61,7 @@ ssize_t gnutls_record_recv(gnutls_session_t gnutls, void *data, size_t size)
 		if (rc <= 0)
 			return rc;
 		if (sieve_ready(&s->sieve) == 0)
-			return GNUTLS_E_AGAIN;
+			return GNUTLS_E_INTERRUPTED; /* AGAIN would say that no more is there */
 	}
 	return (ssize_t)sieve_take(&s->sieve, data, size);
 }
@@ -67,6 +71,115 @@ size_t gnutls_record_check_pending(gnutls_session_t gnutls)
 	const struct session *s = gnutls_session_get_ptr(gnutls);
 
 	return s != NULL ? sieve_ready(&s->sieve) : 0;
+}
+
+/* The head of an answer and its body leave in one record. Of what GnuTLS holds already the library
+ * hears when it has gone. */
+static ssize_t send_both(gnutls_session_t gnutls, struct session *s, const void *data, size_t size)
+{
+	ssize_t rc;
+
+	if (s->sending == SENDING_HEAD) {
+		gnutls_record_cork(gnutls);
+		s->sending = SENDING_BODY;
+		return gnutls_record_send2(gnutls, data, size, 0, 0);
+	}
+	if (s->sending == SENDING_BODY) {
+		rc = gnutls_record_send2(gnutls, data, size, 0, 0);
+		if (rc < 0)
+			return rc;
+		s->rest = (size_t)rc;
+	}
+	s->sending = SENDING_AS_ASKED; /* GnuTLS itself sends through us */
+	rc = gnutls_record_uncork(gnutls, 0);
+	if (rc >= 0)
+		return (ssize_t)s->rest;
+	s->sending = SENDING_REST;
+	return rc;
+}
+
+ssize_t gnutls_record_send(gnutls_session_t gnutls, const void *data, size_t size)
+{
+	struct session *s = gnutls_session_get_ptr(gnutls);
+
+	if (s == NULL || s->sending == SENDING_AS_ASKED)
+		return gnutls_record_send2(gnutls, data, size, 0, 0);
+	return send_both(gnutls, s, data, size);
+}
+
+void intake_send_both(struct session *s)
+{
+	s->sending = SENDING_HEAD;
+}
+
+/* --- handshakes --- */
+
+static struct session **bucket_of(const void *key)
+{
+	return &shaking[((uintptr_t)key >> 6) % SHAKING];
+}
+
+void intake_handshake(struct session *s, const void *key)
+{
+	struct session **bucket = bucket_of(key);
+
+	s->key = key;
+	pthread_mutex_lock(&lock);
+	s->next = *bucket;
+	*bucket = s;
+	pthread_mutex_unlock(&lock);
+}
+
+void intake_handshake_done(struct session *s)
+{
+	struct session **at;
+
+	if (s->key == NULL)
+		return;
+	pthread_mutex_lock(&lock);
+	for (at = bucket_of(s->key); *at != s; at = &(*at)->next)
+		;
+	*at = s->next;
+	pthread_mutex_unlock(&lock);
+	s->key = NULL;
+}
+
+/* The session lives on without the lock: the thread that asks is the one that closes it. */
+static struct session *session_of(const void *key)
+{
+	struct session *s;
+
+	pthread_mutex_lock(&lock);
+	for (s = *bucket_of(key); s != NULL && s->key != key; s = s->next)
+		;
+	pthread_mutex_unlock(&lock);
+	return s;
+}
+
+/* The handshake goes on as far as it can. False: the library need not know of this event. */
+static bool go_on(struct epoll_event *event)
+{
+	struct session *s = session_of(event->data.ptr);
+	int rc;
+
+	if (s == NULL)
+		return true;
+	rc = gnutls_handshake(s->gnutls);
+	if (rc == GNUTLS_E_AGAIN || rc == GNUTLS_E_INTERRUPTED)
+		return (event->events & (EPOLLERR | EPOLLHUP)) != 0;
+	event->events |= rc == GNUTLS_E_SUCCESS ? EPOLLIN : EPOLLHUP;
+	intake_handshake_done(s);
+	return true;
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
+{
+	int n = epoll_pwait(fd, events, most > 1 ? most - 1 : most, timeout, NULL), kept = 0;
+
+	for (int i = 0; i < n; i++)
+		if (go_on(&events[i]))
+			events[kept++] = events[i];
+	return n < 0 ? n : kept;
 }
 
 /* --- without TLS --- */

@@ -176,7 +176,16 @@ struct connections {
 	pthread_mutex_t lock;
 	struct connection *first;
 	unsigned count;
+	int64_t soonest; /* no deadline is sooner: those that are put off leave it as it is */
 };
+
+/* With the lock held. */
+static void set_deadline(struct connections *c, struct connection *entry, int64_t deadline)
+{
+	entry->deadline = deadline;
+	if (deadline < c->soonest)
+		c->soonest = deadline;
+}
 
 struct connections *connections_new(void)
 {
@@ -232,10 +241,10 @@ void connections_open(struct connections *c, struct connection *entry, int fd,
 	const struct sockaddr *address, int64_t deadline)
 {
 	entry->fd = fd;
-	entry->deadline = deadline;
 	(void)address_of(entry->address, address);
 	entry->previous = NULL;
 	pthread_mutex_lock(&c->lock);
+	set_deadline(c, entry, deadline);
 	entry->next = c->first;
 	if (c->first != NULL)
 		c->first->previous = entry;
@@ -247,7 +256,7 @@ void connections_open(struct connections *c, struct connection *entry, int fd,
 void connections_deadline(struct connections *c, struct connection *entry, int64_t deadline)
 {
 	pthread_mutex_lock(&c->lock);
-	entry->deadline = deadline;
+	set_deadline(c, entry, deadline);
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -266,15 +275,21 @@ void connections_close(struct connections *c, struct connection *entry)
 
 unsigned connections_reap(struct connections *c, int64_t now)
 {
+	int64_t soonest = INT64_MAX;
 	unsigned n = 0;
 
 	pthread_mutex_lock(&c->lock);
-	for (struct connection *e = c->first; e != NULL; e = e->next)
+	for (struct connection *e = now < c->soonest ? NULL : c->first; e != NULL; e = e->next) {
 		if (e->deadline <= now) {
 			(void)shutdown(e->fd, SHUT_RDWR);
 			e->deadline = INT64_MAX;
 			n++;
 		}
+		if (e->deadline < soonest)
+			soonest = e->deadline;
+	}
+	if (now >= c->soonest)
+		c->soonest = soonest;
 	pthread_mutex_unlock(&c->lock);
 	return n;
 }

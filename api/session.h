@@ -23,6 +23,10 @@ struct session {
 	struct sieve sieve;			/* what comes after the handshake */
 	void (*on_verified)(struct session *s); /* called once, inside the handshake */
 	void (*on_octets)(struct session *s);	/* the sieve has got some */
+	const void *key;			/* intake.c's, during the handshake */
+	struct session *next;
+	enum { SENDING_AS_ASKED, SENDING_HEAD, SENDING_BODY, SENDING_REST } sending; /* too */
+	size_t rest; /* octets of the body that GnuTLS holds */
 };
 
 /* Before the first octet of the handshake. false: the connection can't be used. */

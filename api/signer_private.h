@@ -10,6 +10,7 @@
 #define BUCKETS		1024 /* power of two */
 #define LINKS_MAX	512
 #define MESSAGES_A_TURN 256
+#define LOOK_MS		10 /* between two looks at deadlines */
 
 /* How often a neighbour was introduced. */
 struct births {
@@ -35,6 +36,7 @@ struct signer {
 	struct msg_issue *issue; /* scratch, under the lock */
 
 	/* the thread's own */
+	int64_t looked; /* monotonic_ms */
 	uint8_t *in;
 	struct msg_issue_answer *answer;
 	struct msg_state_answer *state;

@@ -279,12 +279,15 @@ static struct signer_call *take_parked(struct signer *s, int64_t now)
 static void tidy(struct signer *s)
 {
 	int64_t now = monotonic_ms();
-	struct signer_call *ended, *parked;
+	struct signer_call *ended = NULL, *parked = NULL;
 	struct link *spent = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	ended = take_ended(s, NULL, now);
-	parked = take_parked(s, now);
+	if (now - s->looked >= LOOK_MS) {
+		s->looked = now;
+		ended = take_ended(s, NULL, now);
+		parked = take_parked(s, now);
+	}
 	for (struct link *l = s->links; l != NULL; l = l->next) {
 		if (l->retired && l->waiting == 0)
 			spent = l;

@@ -18,8 +18,8 @@ void append_free(struct append *a);
 void append_attach(struct append *a, int fd);
 /* The descriptor to poll, or -1. Main thread. */
 int append_fd(const struct append *a);
-/* One message is there: routes it to its waiter. ERR_CLOSED: the channel is gone (detached).
- * ERR_FORMAT: malformed. Main thread. */
+/* Routes the next message to those who wait for it. ERR_TIMEOUT: there is none. ERR_CLOSED: the
+ * channel is gone (detached). ERR_FORMAT: malformed. Main thread. */
 enum err append_receive(struct append *a);
 
 /* HELLO over a fresh channel; *answer tells the chain and where it stands. Then append_first. */
@@ -35,17 +35,18 @@ struct append_item {
 	uint64_t max_live_key, max_live_client;
 	uint8_t judge_only;
 };
+struct waiter;
 /* What became of them; answers are in the order of the items, octets borrowed from it. */
 struct append_answers {
 	size_t count;
-	struct msg_appended item[MSG_ITEMS];
-	uint8_t *octets[MSG_ITEMS]; /* owned: the messages that the answers point into */
+	struct msg_appended *item; /* owned */
+	struct waiter *waiters;	   /* owned: with the messages that the answers point into */
 	size_t messages;
 };
 /*
  * Makes 1..MSG_ITEMS records durable, in order, and waits. As few transactions as the size of a
- * message allows. ERR_LEDGER_UNAVAILABLE: it is not known which of them are durable. Free the
- * answers in any case.
+ * message allows; what several threads ask for at once goes together. ERR_LEDGER_UNAVAILABLE: it is
+ * not known which of them are durable. Free the answers in any case.
  */
 enum err append_records(struct append *a, const struct append_item *items, size_t count,
 	struct append_answers *out, struct refusal *why);

@@ -1,5 +1,6 @@
 #include "append_private.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -7,7 +8,6 @@
 #include "channel.h"
 #include "log.h"
 
-#define SEND_MS	       2000
 #define EXIT_MALFORMED 70
 
 struct append *append_new(void)
@@ -19,8 +19,7 @@ struct append *append_new(void)
 	return a;
 }
 
-/* With the lock held. */
-static void link_drop(struct link *link)
+void link_drop(struct link *link)
 {
 	if (link == NULL || --link->users > 0)
 		return;
@@ -40,6 +39,7 @@ void append_free(struct append *a)
 void append_attach(struct append *a, int fd)
 {
 	struct link *link = fd < 0 ? NULL : calloc(1, sizeof *link);
+	struct waiter *sent, *waiting;
 
 	if (fd >= 0 && link == NULL)
 		close(fd);
@@ -48,12 +48,12 @@ void append_attach(struct append *a, int fd)
 	a->link = link;
 	if (link != NULL)
 		*link = (struct link){.fd = fd, .users = 1, .number = ++a->number};
-	for (struct waiter *w = a->waiters; w != NULL; w = w->next) {
-		w->done = true;
-		pthread_cond_signal(&w->woken);
-	}
-	a->waiters = NULL;
+	sent = a->sent;
+	waiting = a->waiting;
+	a->sent = a->waiting = NULL;
 	pthread_mutex_unlock(&a->lock);
+	waiters_give_up(sent);
+	waiters_give_up(waiting);
 }
 
 int append_fd(const struct append *a)
@@ -61,23 +61,79 @@ int append_fd(const struct append *a)
 	return a->link == NULL ? -1 : a->link->fd;
 }
 
-static struct waiter *waiter_remove(struct append *a, uint64_t serial)
-{
-	for (struct waiter **at = &a->waiters; *at != NULL; at = &(*at)->next)
-		if ((*at)->serial == serial) {
-			struct waiter *w = *at;
+/* --- answers --- */
 
-			*at = w->next;
-			return w;
-		}
-	return NULL;
+void message_unref(struct append_message *m)
+{
+	if (m == NULL || --m->users > 0)
+		return;
+	free(m->body);
+	free(m->octets);
+	free(m);
+}
+
+/* Answers to so many records; ERR_FORMAT, ERR_NOMEM. */
+static enum err message_read(struct append_message *m, size_t expected)
+{
+	struct msg_head head;
+	struct reader body, count;
+	enum err e = msg_open(&head, &body, m->octets, m->len);
+	size_t size = offsetof(struct msg_append_answer, item) + expected * sizeof *m->body->item;
+
+	count = body;
+	if (e != ERR_OK || reader_u16(&count) != expected)
+		return ERR_FORMAT;
+	m->body = malloc(size); /* its reader fills no more items than it counts */
+	if (m->body == NULL)
+		return ERR_NOMEM;
+	memset(m->body, 0, size);
+	return msg_append_answer_read(m->body, &body);
+}
+
+static enum err message_new(struct append_message **out, const uint8_t *octets, size_t len,
+	uint16_t type, const struct waiter *group)
+{
+	struct append_message *m = calloc(1, sizeof *m);
+	size_t expected = 0;
+	enum err e = ERR_NOMEM;
+
+	*out = m;
+	if (m == NULL || (m->octets = malloc(len)) == NULL)
+		return ERR_NOMEM;
+	memcpy(m->octets, octets, len);
+	m->len = len;
+	m->users = 1;
+	if ((type == MSG_ANSWER(MSG_HELLO)) != (group->items == NULL))
+		return ERR_FORMAT;
+	for (const struct waiter *w = group; w != NULL; w = w->next)
+		expected += w->count;
+	if (type == MSG_ANSWER(MSG_APPEND))
+		e = message_read(m, expected);
+	else
+		e = ERR_OK;
+	return e;
+}
+
+static void hand_out(struct append_message *m, struct waiter *group)
+{
+	size_t first = 0;
+
+	for (struct waiter *w = group, *next; w != NULL; w = next) {
+		next = w->next;
+		w->first = first;
+		first += w->count;
+		m->users++;
+		w->answer = m;
+		sem_post(&w->woken);
+	}
 }
 
 static enum err deliver(struct append *a, size_t len)
 {
+	struct append_message *m = NULL;
 	struct msg_head head;
 	struct reader body;
-	struct waiter *w;
+	struct waiter *group;
 	enum err e = msg_open(&head, &body, a->inbox, len);
 
 	if (e != ERR_OK)
@@ -85,18 +141,20 @@ static enum err deliver(struct append *a, size_t len)
 	if (head.type != MSG_ANSWER(MSG_APPEND) && head.type != MSG_ANSWER(MSG_HELLO))
 		return ERR_FORMAT;
 	pthread_mutex_lock(&a->lock);
-	w = waiter_remove(a, head.serial); /* none: the record was posted */
-	if (w != NULL) {
-		w->octets = head.type == w->type ? malloc(len) : NULL;
-		e = w->octets != NULL ? ERR_OK : ERR_FORMAT;
-		if (w->octets != NULL)
-			memcpy(w->octets, a->inbox, len);
-		w->len = len;
-		w->done = true;
-		pthread_cond_signal(&w->woken);
-	}
+	group = waiters_sent(a, head.serial); /* none: the record was posted */
+	if (group != NULL && a->link != NULL)
+		a->link->under_way--;
 	pthread_mutex_unlock(&a->lock);
-	return e;
+	if (group == NULL)
+		return ERR_OK;
+	e = message_new(&m, a->inbox, len, head.type, group);
+	if (e == ERR_OK)
+		hand_out(m, group);
+	else
+		waiters_give_up(group);
+	message_unref(m);
+	waiters_flush(a);
+	return e == ERR_NOMEM ? ERR_OK : e;
 }
 
 enum err append_receive(struct append *a)
@@ -107,9 +165,7 @@ enum err append_receive(struct append *a)
 
 	if (e == ERR_OK)
 		return deliver(a, len);
-	if (e == ERR_TIMEOUT)
-		return ERR_OK;
-	if (e == ERR_FORMAT)
+	if (e == ERR_TIMEOUT || e == ERR_FORMAT)
 		return e;
 	append_attach(a, -1);
 	return ERR_CLOSED;
@@ -129,27 +185,6 @@ enum err append_unavailable(struct refusal *why)
 	return ERR_LEDGER_UNAVAILABLE;
 }
 
-struct link *link_take(struct append *a, enum stage stage, struct waiter *w)
-{
-	struct link *link;
-
-	pthread_mutex_lock(&a->lock);
-	link = a->link;
-	if (link != NULL && link->stage == stage) {
-		link->users++;
-		w->number = link->number;
-		if (w->serial == 0) {
-			w->serial = ++a->serial;
-			w->next = a->waiters;
-			a->waiters = w;
-		}
-	} else {
-		link = NULL;
-	}
-	pthread_mutex_unlock(&a->lock);
-	return link;
-}
-
 void link_advance(struct append *a, const struct waiter *w, enum stage stage)
 {
 	pthread_mutex_lock(&a->lock);
@@ -158,24 +193,20 @@ void link_advance(struct append *a, const struct waiter *w, enum stage stage)
 	pthread_mutex_unlock(&a->lock);
 }
 
-bool link_send(struct append *a, struct link *link, struct waiter *w, const struct buf *message)
+void link_post(struct append *a, enum stage stage, const struct buf *message)
 {
-	bool sent = message->err == ERR_OK &&
-		    channel_send(link->fd, message, NULL, 0, SEND_MS) == ERR_OK;
+	struct link *link;
 
 	pthread_mutex_lock(&a->lock);
-	if (!sent)
-		waiter_remove(a, w->serial);
-	link_drop(link);
+	link = a->link != NULL && a->link->stage == stage ? a->link : NULL;
+	if (link != NULL)
+		link->users++;
 	pthread_mutex_unlock(&a->lock);
-	return sent;
-}
-
-void waiter_wait(struct append *a, struct waiter *w)
-{
+	if (link == NULL)
+		return;
+	(void)channel_send(link->fd, message, NULL, 0, SEND_MS);
 	pthread_mutex_lock(&a->lock);
-	while (!w->done)
-		pthread_cond_wait(&w->woken, &a->lock);
+	link_drop(link);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -194,30 +225,21 @@ static bool greeted(struct append *a, struct msg_hello_answer *answer)
 enum err append_open(
 	struct append *a, const char *token, struct msg_hello_answer *answer, struct refusal *why)
 {
-	struct waiter w = {.type = MSG_ANSWER(MSG_HELLO), .woken = PTHREAD_COND_INITIALIZER};
-	struct msg_hello hello = {.role = ROLE_HSM};
-	struct buf message = BUF_INIT(MSG_MAX);
-	struct link *link = link_take(a, FRESH, &w);
+	struct waiter w = {.items = NULL};
 	struct msg_head head;
 	struct reader body;
 	enum err e;
 
-	if (link == NULL && greeted(a, answer))
-		return ERR_OK;
-	if (link == NULL)
+	strncpy(w.name, token, sizeof w.name - 1);
+	if (!waiter_ask(a, FRESH, &w))
+		return greeted(a, answer) ? ERR_OK : append_unavailable(why);
+	waiter_wait(&w);
+	if (w.answer == NULL)
 		return append_unavailable(why);
-	strncpy(hello.name, token, sizeof hello.name - 1);
-	msg_begin(&message, MSG_HELLO, w.serial);
-	msg_hello_write(&message, &hello);
-	if (link_send(a, link, &w, &message))
-		waiter_wait(a, &w);
-	buf_free(&message);
-	if (w.octets == NULL)
-		return append_unavailable(why);
-	e = msg_open(&head, &body, w.octets, w.len);
+	e = msg_open(&head, &body, w.answer->octets, w.answer->len);
 	if (e == ERR_OK)
 		e = msg_hello_answer_read(answer, &body);
-	free(w.octets);
+	message_unref(w.answer);
 	if (e != ERR_OK)
 		append_malformed("HELLO");
 	if (answer->err != ERR_OK)

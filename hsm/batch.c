@@ -7,25 +7,24 @@
 #include "credential.h"
 #include "identity.h"
 
-/* Room for MSG_ITEMS, of which most requests use one: only what is used is made zero. */
-struct submission *submission_new(void)
+struct submission *submission_new(size_t most)
 {
-	struct submission *s = malloc(sizeof *s);
+	struct submission *s =
+		calloc(1, sizeof *s + most * (sizeof *s->item + sizeof(struct credential *)));
 
 	if (s != NULL) {
-		s->count = s->answers.count = s->answers.messages = 0;
-		s->chain[0] = '\0';
+		s->item = (struct append_item *)(void *)(s + 1);
+		s->of = (struct credential **)(void *)(s->item + most);
 	}
 	return s;
 }
 
 struct msg_issue_answer *answer_new(const struct msg_issue *ask)
 {
-	struct msg_issue_answer *a = malloc(sizeof *a);
+	struct msg_issue_answer *a =
+		calloc(1, offsetof(struct msg_issue_answer, grant) + ask->count * sizeof *a->grant);
 
 	if (a != NULL) {
-		memset(a, 0,
-			offsetof(struct msg_issue_answer, grant) + ask->count * sizeof *a->grant);
 		memcpy(a->request, ask->request, sizeof ask->request);
 		a->count = ask->count;
 	}

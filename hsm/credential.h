@@ -60,12 +60,12 @@ struct msg_issue_answer *answer_new(const struct msg_issue *ask);
 /* Records of one step, made durable together. */
 struct submission {
 	size_t count;
-	struct append_item item[MSG_ITEMS];
-	struct credential *of[MSG_ITEMS];
+	struct append_item *item; /* behind it */
+	struct credential **of;
 	struct append_answers answers;
 	char chain[2 * NAME_SIZE + 8];
 };
-struct submission *submission_new(void); /* empty; NULL: out of memory */
+struct submission *submission_new(size_t most); /* empty; NULL: out of memory */
 /* Adds c->record; of a dry run, to be judged and not to be written. */
 void submit(const struct batch *b, struct submission *s, struct credential *c);
 /* Makes them durable; s->answers tell of each. */

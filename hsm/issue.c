@@ -79,7 +79,7 @@ static void fit(struct batch *b)
  * that. True when there is something to sign. */
 static bool authorise(struct batch *b, int64_t attempt)
 {
-	struct submission *s = submission_new();
+	struct submission *s = submission_new(b->count);
 	struct refusal why = {.err = ERR_OK};
 	bool any = false;
 
@@ -239,7 +239,7 @@ static void concluded(struct batch *b, struct credential *c, bool late, const ch
 /* Writes down what became of every signature. What is not written down does not leave. */
 static void conclude(struct batch *b)
 {
-	struct submission *s = submission_new();
+	struct submission *s = submission_new(b->count);
 	struct refusal why = {.err = ERR_OK};
 	bool late = deadline_passed(b->deadline), durable = false;
 

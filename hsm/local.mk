@@ -18,6 +18,7 @@ hsm_libhsm_a_SOURCES = \
 	hsm/deadline.c hsm/deadline.h \
 	hsm/append.c hsm/append.h hsm/append_private.h \
 	hsm/append_channel.c \
+	hsm/append_waiting.c \
 	hsm/sign.c hsm/sign.h \
 	hsm/public_keys.c hsm/public_keys.h \
 	hsm/keyring.c hsm/keyring.h hsm/keyring_private.h \

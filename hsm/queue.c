@@ -218,10 +218,11 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 		q->last = j;
 		q->waiting++;
 		counter_set(COUNTER_QUEUE, q->waiting);
-		pthread_cond_signal(&q->work);
 	}
 	pthread_mutex_unlock(&q->lock);
-	if (e != ERR_OK)
+	if (e == ERR_OK)
+		pthread_cond_signal(&q->work);
+	else
 		job_free(j);
 	return e;
 }

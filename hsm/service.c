@@ -248,6 +248,20 @@ static void close_door(struct service *s)
 		read_api(s);
 }
 
+/* Deadlines and what no message tells, every TICK_MS or when something has changed. 0: nothing is
+ * under way. */
+static unsigned look(struct service *s)
+{
+	int64_t now = monotonic_ms();
+
+	if (now >= s->look_next || s->exit_code >= 0) {
+		s->look_next = now + TICK_MS;
+		s->under_way = queue_expire(&s->queue);
+		look_around(s);
+	}
+	return s->under_way;
+}
+
 /* One round: true while there is something to wait for. */
 static bool serve(struct service *s)
 {
@@ -255,10 +269,9 @@ static bool serve(struct service *s)
 		{.fd = s->api == NULL ? -1 : s->api->fd, .events = POLLIN},
 		{.fd = append_fd(s->ledger), .events = POLLIN},
 		{.fd = s->signals, .events = POLLIN}};
-	unsigned under_way = queue_expire(&s->queue);
+	unsigned under_way = look(s);
 	struct signalfd_siginfo info;
 
-	look_around(s);
 	if (s->exit_code >= 0 && (under_way == 0 || monotonic_ms() > s->drain_until)) {
 		close_door(s);
 		return false;
@@ -269,10 +282,14 @@ static bool serve(struct service *s)
 		return true;
 	if (p[2].revents != 0)
 		read_ledger(s);
-	if (p[1].revents != 0)
+	if (p[1].revents != 0) {
+		s->under_way++;
 		read_api(s);
+	}
 	if (p[0].revents != 0)
 		read_control(s);
+	if (p[0].revents != 0 || p[3].revents != 0 || s->api == NULL)
+		s->look_next = 0;
 	if (p[3].revents != 0 && read(s->signals, &info, sizeof info) == sizeof info)
 		service_end(s, EXIT_DRAINED, "asked to");
 	return true;

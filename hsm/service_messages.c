@@ -7,7 +7,8 @@
 #include "log.h"
 #include "service_private.h"
 
-#define RETIRE_MS 10000
+#define RETIRE_MS	10000
+#define MESSAGES_A_TURN 32
 
 static _Noreturn void malformed(const char *channel)
 {
@@ -90,7 +91,8 @@ static void take_state(struct service *s, uint64_t serial, struct reader *body)
 	keyring_unref(keys);
 }
 
-void read_api(struct service *s)
+/* False: there was none. */
+static bool read_one(struct service *s)
 {
 	struct msg_head head;
 	struct reader body;
@@ -98,7 +100,7 @@ void read_api(struct service *s)
 	enum err e = channel_receive(s->api->fd, s->inbox, sizeof s->inbox, &len, NULL, &count, 0);
 
 	if (e == ERR_TIMEOUT)
-		return;
+		return false;
 	if (e == ERR_FORMAT || (e == ERR_OK && msg_open(&head, &body, s->inbox, len) != ERR_OK))
 		malformed("api");
 	if (e != ERR_OK) {
@@ -111,6 +113,13 @@ void read_api(struct service *s)
 	} else {
 		malformed("api");
 	}
+	return true;
+}
+
+void read_api(struct service *s)
+{
+	for (unsigned i = 0; i < MESSAGES_A_TURN && s->api != NULL && read_one(s); i++)
+		;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -225,8 +234,12 @@ void read_control(struct service *s)
 
 void read_ledger(struct service *s)
 {
-	enum err e = append_receive(s->ledger);
+	enum err e = ERR_OK;
 
+	for (unsigned i = 0; i < MESSAGES_A_TURN && e == ERR_OK; i++)
+		e = append_receive(s->ledger);
+	if (e == ERR_TIMEOUT)
+		return;
 	if (e == ERR_FORMAT)
 		malformed("ledger");
 	if (e != ERR_OK)

@@ -16,6 +16,8 @@ struct service {
 	int signals;
 	int exit_code; /* -1: goes on */
 	int64_t drain_until, breaker_look, look_again, self_look;
+	int64_t look_next;  /* for deadlines */
+	unsigned under_way; /* requests at the last look, and more when some came since */
 	struct resources begin;
 	unsigned hung;			/* self-tests that do not come back */
 	int64_t look_pause;		/* without a token: until the next look */
@@ -41,7 +43,7 @@ void service_want_heir(struct service *s, const char *reason, int64_t ms);
 /* To the parent. */
 enum err service_say_ready(const struct service *s);
 
-/* service_messages.c: one message of each channel, when there is one. */
+/* service_messages.c: what there is on each channel, up to a limit. */
 void read_control(struct service *s);
 void read_api(struct service *s);
 void read_ledger(struct service *s);

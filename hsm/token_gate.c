@@ -10,6 +10,7 @@
 #define WINDOW_US   50000
 #define WINDOW_MANY 4  /* signatures of each thread in a window */
 #define DISTANT	    10 /* a stay of which the thread works less than one part of so many */
+#define FIRST	    16 /* stays that show whether it is so */
 #define RESTS	    16
 #define RESTS_MOST  128
 #define BETTER	    1.05 /* a wider gate must gain this much */
@@ -147,6 +148,19 @@ static void window(struct gate *g, const struct pass *p, int64_t now)
 	pthread_cond_broadcast(&g->left);
 }
 
+/* With the lock held, after each of the first stays: where does the climb begin? A stay in which
+ * something else had the processor tells nothing, so the means don't. */
+static void first_look(struct gate *g, const struct pass *p, int64_t now)
+{
+	int64_t work = clock_us(CLOCK_THREAD_CPUTIME_ID) - p->cpu;
+
+	g->worked += work * DISTANT >= now - p->since;
+	if (++g->seen < FIRST || 2 * g->worked < FIRST)
+		return;
+	g->width = 1;
+	g->climb = (struct climb){.up = true, .rests = RESTS};
+}
+
 void gate_leave(struct gate *g, struct pass *p)
 {
 	int64_t now = monotonic_us();
@@ -161,7 +175,9 @@ void gate_leave(struct gate *g, struct pass *p)
 		g->inside--;
 		g->mean += (now - p->since - g->mean) / 16;
 	}
-	if (g->adapts)
+	if (g->adapts && g->seen < FIRST)
+		first_look(g, p, now);
+	else if (g->adapts)
 		window(g, p, now);
 	pthread_cond_signal(&g->left);
 	pthread_mutex_unlock(&g->lock);

@@ -218,6 +218,56 @@ START_TEST(many_threads)
 }
 END_TEST
 
+static void *ask_once(void *arg)
+{
+	struct append_answers answers;
+
+	*(enum err *)arg = append_records(append, items + 1, 2, &answers, NULL);
+	append_answers_free(&answers);
+	return NULL;
+}
+
+/* What waits while the ledger works goes as one message. */
+START_TEST(asked_at_once)
+{
+	pthread_t thread[16];
+	enum err e[16];
+
+	ck_assert_int_eq(open_it(), ERR_OK);
+	ledger.appends = 0;
+	ledger.delay_ms = 300;
+	for (int i = 0; i < 16; i++)
+		pthread_create(&thread[i], NULL, ask_once, &e[i]);
+	for (int i = 0; i < 16; i++) {
+		pthread_join(thread[i], NULL);
+		ck_assert_int_eq(e[i], ERR_OK);
+	}
+	ck_assert_uint_lt(ledger.appends, 12);
+	ck_assert_uint_eq(fake_ledger_count(&ledger, RECORD_CONFIG), 1 + 2 * 16);
+}
+END_TEST
+
+/* Those whose records were sent, and those whose records were not. */
+START_TEST(lost_channel_wakes_those_not_sent)
+{
+	pthread_t thread[16];
+	enum err e[16];
+
+	ck_assert_int_eq(open_it(), ERR_OK);
+	reader_stop();
+	for (int i = 0; i < 16; i++)
+		pthread_create(&thread[i], NULL, ask_once, &e[i]);
+	ck_assert(fake_ledger_wait(&ledger, RECORD_CONFIG, 2));
+	append_attach(append, -1);
+	for (int i = 0; i < 16; i++) {
+		pthread_join(thread[i], NULL);
+		ck_assert_int_eq(e[i], ERR_LEDGER_UNAVAILABLE);
+	}
+	reading = true;
+	pthread_create(&reader, NULL, receive, NULL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("append");
@@ -230,6 +280,8 @@ int main(void)
 	tcase_add_test(c, large_batches);
 	tcase_add_test(c, lost_channel_wakes_everybody);
 	tcase_add_test(c, many_threads);
+	tcase_add_test(c, asked_at_once);
+	tcase_add_test(c, lost_channel_wakes_those_not_sent);
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

@@ -2,6 +2,7 @@
  * come back takes no room. */
 #include <check.h>
 #include <stdatomic.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "token.h"
@@ -168,6 +169,35 @@ START_TEST(hung_call_takes_no_room)
 }
 END_TEST
 
+static void *work_inside(void *arg)
+{
+	struct pass p;
+
+	(void)arg;
+	for (int i = 0; i < 10; i++) {
+		ck_assert(gate_enter(&shared, &p, monotonic_ms() + 10000));
+		for (clock_t until = clock() + CLOCKS_PER_SEC / 5000; clock() < until;)
+			;
+		gate_leave(&shared, &p);
+	}
+	return NULL;
+}
+
+/* Two threads that work inside hinder each other, though there is room for both. */
+START_TEST(working_threads_begin_at_one)
+{
+	pthread_t thread[2];
+
+	gate_init(&shared, 8, 0);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, work_inside, NULL), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	ck_assert_uint_eq(gate_width(&shared), 1);
+	gate_destroy(&shared);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("gate");
@@ -180,6 +210,7 @@ int main(void)
 	tcase_add_test(c, room_and_deadline);
 	tcase_add_test(c, hung_call_takes_no_room);
 	tcase_add_test(c, distant_token_keeps_its_width);
+	tcase_add_test(c, working_threads_begin_at_one);
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

@@ -50,6 +50,7 @@ static bool answer(struct fake_ledger *l, const struct msg_head *head, struct re
 		memset(&answers, 0, sizeof answers);
 		if (msg_append_read(&ask, body) != ERR_OK)
 			abort();
+		l->appends++;
 		answers.count = ask.count;
 		for (uint16_t i = 0; i < ask.count; i++)
 			goes_on = take(l, &ask.item[i], &answers.item[i]) && goes_on;

@@ -13,7 +13,7 @@ struct fake_ledger {
 	enum record_type type[4096];
 	char reason[4096][64];
 	size_t count;
-	_Atomic unsigned hellos;
+	_Atomic unsigned hellos, appends;
 	_Atomic int delay_ms;		    /* before each answer */
 	_Atomic enum err refuse_authorised; /* ERR_OK: taken */
 	_Atomic enum record_type

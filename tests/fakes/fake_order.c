@@ -270,6 +270,9 @@ enum err append_records(struct append *a, const struct append_item *items, size_
 		if (fake_append.fail_type_err != ERR_OK && r.type == fake_append.fail_type)
 			return refuse(why, fake_append.fail_type_err, "", "fake");
 	}
+	out->item = calloc(count, sizeof *out->item);
+	if (out->item == NULL)
+		abort();
 	for (size_t i = 0; i < count; i++) {
 		note(&items[i], items[i].judge_only ? EVENT_JUDGED : EVENT_DURABLE);
 		take(&out->item[i], &fake_log.event[fake_log.count - 1]);
@@ -282,7 +285,8 @@ enum err append_records(struct append *a, const struct append_item *items, size_
 
 void append_answers_free(struct append_answers *out)
 {
-	out->count = 0;
+	free(out->item);
+	memset(out, 0, sizeof *out);
 }
 
 void append_post(struct append *a, const struct append_item *items, size_t count)

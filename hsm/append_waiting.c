@@ -1,0 +1,160 @@
+#include "append_private.h"
+
+#include <string.h>
+
+#include "channel.h"
+
+void waiters_give_up(struct waiter *list)
+{
+	for (struct waiter *w = list, *next; w != NULL; w = next) {
+		next = w->next; /* it may go as soon as it is woken */
+		sem_post(&w->woken);
+	}
+}
+
+static void put_last(struct waiter **first, struct waiter **last, struct waiter *w)
+{
+	w->next = NULL;
+	*(*first == NULL ? first : &(*last)->next) = w;
+	*last = w;
+}
+
+struct waiter *waiters_sent(struct append *a, uint64_t serial)
+{
+	struct waiter *taken = NULL, *taken_last = NULL, *rest = NULL, *next;
+
+	for (struct waiter *w = a->sent; w != NULL; w = next) {
+		next = w->next;
+		if (w->serial == serial)
+			put_last(&taken, &taken_last, w);
+		else
+			put_last(&rest, &a->sent_last, w);
+	}
+	a->sent = rest;
+	return taken;
+}
+
+/* Takes as much as goes into one message, if one may be sent now. With the lock held. */
+static struct waiter *take_waiting(struct append *a)
+{
+	struct link *link = a->link;
+	struct waiter *group = a->waiting, *last = NULL;
+	size_t count = 0, octets = 0;
+
+	if (link == NULL || link->under_way >= UNDER_WAY_MOST)
+		return NULL;
+	while (a->waiting != NULL) {
+		struct waiter *w = a->waiting;
+		size_t more = 0;
+
+		for (uint16_t i = 0; i < w->count; i++)
+			more += w->items[i].record.len;
+		if (last != NULL && (count + w->count > MSG_ITEMS || octets + more > APPEND_OCTETS))
+			break;
+		count += w->count;
+		octets += more;
+		w->serial = a->serial + 1;
+		last = w;
+		a->waiting = w->next;
+	}
+	if (last == NULL)
+		return NULL;
+	last->next = NULL;
+	a->serial++;
+	link->under_way++;
+	link->users++;
+	return group;
+}
+
+/* Those who went with it get no answer. */
+static void not_sent(struct append *a, struct link *link, uint64_t serial)
+{
+	struct waiter *failed;
+
+	pthread_mutex_lock(&a->lock);
+	failed = waiters_sent(a, serial);
+	link->under_way--;
+	pthread_mutex_unlock(&a->lock);
+	waiters_give_up(failed);
+}
+
+static void message_for(struct buf *out, uint64_t serial, const struct waiter *group)
+{
+	struct msg_hello hello = {.role = ROLE_HSM};
+
+	if (group->items != NULL) {
+		message_of(out, serial, group);
+		return;
+	}
+	memcpy(hello.name, group->name, sizeof hello.name);
+	msg_begin(out, MSG_HELLO, serial);
+	msg_hello_write(out, &hello);
+}
+
+/* From now on it can be answered, and given up. False: the channel is another one by now. */
+static bool put_sent(struct append *a, const struct link *link, struct waiter *group)
+{
+	bool same;
+
+	pthread_mutex_lock(&a->lock);
+	same = a->link == link;
+	for (struct waiter *w = same ? group : NULL, *next; w != NULL; w = next) {
+		next = w->next;
+		put_last(&a->sent, &a->sent_last, w);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return same;
+}
+
+static void send_group(struct append *a, struct link *link, struct waiter *group)
+{
+	struct buf message = BUF_INIT(MSG_MAX);
+	uint64_t serial = group->serial;
+
+	message_for(&message, serial, group);
+	if (!put_sent(a, link, group))
+		waiters_give_up(group);
+	else if (channel_send(link->fd, &message, NULL, 0, SEND_MS) != ERR_OK)
+		not_sent(a, link, serial);
+	buf_free(&message);
+}
+
+void waiters_flush(struct append *a)
+{
+	struct waiter *group;
+	struct link *link;
+
+	pthread_mutex_lock(&a->lock);
+	while ((group = take_waiting(a)) != NULL) {
+		link = a->link;
+		pthread_mutex_unlock(&a->lock);
+		send_group(a, link, group);
+		pthread_mutex_lock(&a->lock);
+		link_drop(link);
+	}
+	pthread_mutex_unlock(&a->lock);
+}
+
+bool waiter_ask(struct append *a, enum stage stage, struct waiter *w)
+{
+	bool there;
+
+	sem_init(&w->woken, 0, 0);
+	pthread_mutex_lock(&a->lock);
+	there = a->link != NULL && a->link->stage == stage;
+	if (there) {
+		w->number = a->link->number;
+		put_last(&a->waiting, &a->waiting_last, w);
+	}
+	pthread_mutex_unlock(&a->lock);
+	if (there)
+		waiters_flush(a);
+	return there;
+}
+
+void waiter_wait(struct waiter *w)
+{
+	while (sem_wait(&w->woken) != 0)
+		;
+	sem_destroy(&w->woken);
+}
