@@ -387,18 +387,19 @@ static enum err all_of_it(const char *module, struct refusal *why)
 		e = why->err;
 	if (e == ERR_OK)
 		e = token_index_make(token, &index, why);
-	if (e == ERR_OK)
-		e = token_key_find(token, "pkcs11:object=k", &key, why);
-	if (e == ERR_OK)
-		e = token_key_find(token, "pkcs11:object=k", &again, why);
-	if (e == ERR_OK && (key.handle != again.handle || key.type != KEY_EC_P256))
-		e = ERR_INTERNAL;
 	if (e == ERR_OK) {
 		char copyable[] = "copyable", *accept[] = {copyable};
 		const struct token_key_rules rules = {.accept = accept, .accept_count = 1};
 
-		e = token_key_check(token, &key, &rules, weak, sizeof weak, why);
+		e = token_key_look(
+			token, index, "pkcs11:object=k", &rules, &key, weak, sizeof weak, why);
+		if (e == ERR_OK)
+			e = token_key_find(token, "pkcs11:object=k", &again, why);
+		if (e == ERR_OK)
+			e = token_key_check(token, &again, &rules, weak, sizeof weak, why);
 	}
+	if (e == ERR_OK && (key.handle != again.handle || key.type != KEY_EC_P256))
+		e = ERR_INTERNAL;
 	if (e == ERR_OK)
 		e = token_probe(token, why);
 	if (e == ERR_OK)

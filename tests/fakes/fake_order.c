@@ -272,7 +272,7 @@ enum err append_records(struct append *a, const struct append_item *items, size_
 	}
 	out->item = calloc(count, sizeof *out->item);
 	if (out->item == NULL)
-		abort();
+		return refuse(why, ERR_NOMEM, "", "%s", "");
 	for (size_t i = 0; i < count; i++) {
 		note(&items[i], items[i].judge_only ? EVENT_JUDGED : EVENT_DURABLE);
 		take(&out->item[i], &fake_log.event[fake_log.count - 1]);
