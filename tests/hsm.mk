@@ -54,7 +54,7 @@ tests_fuzz_issue_LDADD = tests/libhsmhelp.a hsm/libhsm.a hsm/libcounters.a $(FUZ
 
 # the whole service on p11fault.so
 E2E_TESTS += tests/e2e_faults.sh tests/e2e_matrix.sh
-LONG_TESTS += tests/e2e_matrix.sh
+LONG_TESTS += tests/e2e_faults.sh tests/e2e_matrix.sh
 EXTRA_DIST += tests/e2e_faults.sh tests/e2e_matrix.sh tests/faults/lib.sh \
 	tests/faults/hsm_service.py tests/faults/hsm_scenarios.py tests/faults/hsm_matrix.py
 tests_check_guard_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm

@@ -279,7 +279,7 @@ static enum err stored_purge(struct store *store, int64_t expired, unsigned *gon
 enum err sqlite_purge(struct store *store, int64_t expired, int64_t forgotten)
 {
 	struct sqlite *s = (struct sqlite *)store;
-	unsigned gone;
+	unsigned gone = 0;
 	enum err e;
 
 	/* times are in seconds: many a group asks the same */
