@@ -71,6 +71,34 @@ static bool has_id(const struct octets *o, const char *id)
 	return r.id.len == 32 && memcmp(r.id.at, id, 32) == 0;
 }
 
+/* ---- live ---- */
+
+/* The last one never became a credential that lives, until it is put. */
+START_TEST(what_takes_long_to_count_is_counted_again_later)
+{
+	struct sample one;
+
+	ck_assert_int_eq(ask(READ_LIVE), ERR_OK);
+	ck_assert_uint_eq(a.live, CREDENTIALS);
+	sample_make(&one, &b.issuer, CREDENTIALS + 1);
+	b.ledger.live_dear_us = 0;
+	ck_assert_int_eq(ask(READ_LIVE), ERR_OK);
+	ck_assert_int_eq(bench_put(&b, &one.authorised), ERR_OK);
+	ck_assert_int_eq(bench_put(&b, &one.issued), ERR_OK);
+	b.ledger.live_dear_us = LIVE_DEAR_US;
+	ck_assert_int_eq(ask(READ_LIVE), ERR_OK);
+	ck_assert_uint_eq(a.live, CREDENTIALS);
+	strcpy(m.client, "edge-2"); /* another question */
+	ck_assert_int_eq(ask(READ_LIVE), ERR_OK);
+	ck_assert_uint_eq(a.live, CREDENTIALS / 3);
+	m.client[0] = '\0';
+	b.ms += 600000;
+	ck_assert_int_eq(ask(READ_LIVE), ERR_OK);
+	ck_assert_uint_eq(a.live, CREDENTIALS + 1);
+	sample_free(&one);
+}
+END_TEST
+
 /* ---- credentials ---- */
 
 START_TEST(pages_hold_each_credential_once_and_in_order)
@@ -305,7 +333,8 @@ END_TEST
 
 int main(void)
 {
-	const TTest *const tests[] = {pages_hold_each_credential_once_and_in_order,
+	const TTest *const tests[] = {what_takes_long_to_count_is_counted_again_later,
+		pages_hold_each_credential_once_and_in_order,
 		a_search_for_the_living_skips_the_dead, one_credential_by_its_id,
 		the_head_covers_every_record, every_credential_is_proved_under_the_head,
 		heads_are_consistent, no_head_can_be_had, the_stream_is_every_record_cut_anywhere};

@@ -21,10 +21,7 @@ struct asked {
 
 static enum err answer_live(struct asked *q)
 {
-	struct store *s = q->l->store;
-
-	return s->engine->live_latest(
-		s, q->m->key, q->m->client, false, q->now, &q->a->live, &q->a->latest_expiry);
+	return live_answer(q->l, q->m, q->now, q->ms, q->a);
 }
 
 static enum err answer_holds(struct asked *q)

@@ -32,6 +32,18 @@ struct chain {
 	struct chain *next;
 };
 
+/* What READ_LIVE said, when it took long to find out. */
+struct live_kept {
+	char key[NAME_SIZE], client[NAME_SIZE];
+	uint64_t live;
+	int64_t latest_expiry;
+	int64_t until_ms; /* it is said again until then; 0: nothing is kept */
+};
+
+#define LIVE_KEPT    16
+#define LIVE_DEAR_US 2000 /* processor time; what takes less is counted anew each time */
+#define LIVE_SHARE   50	  /* of the time, one part at most goes into counting one thing again */
+
 struct ledger {
 	struct store *store;
 	char node[NAME_SIZE];
@@ -50,7 +62,10 @@ struct ledger {
 	bool unsure;	   /* whether the last transaction is durable */
 	int64_t retry_ms, pause_ms, back_ms;
 	struct chain other; /* of another node, as it was read last */
-	struct refusal why; /* of the last failure */
+	struct live_kept live[LIVE_KEPT];
+	unsigned live_next;   /* the place that is taken next */
+	int64_t live_dear_us; /* LIVE_DEAR_US, or a test's */
+	struct refusal why;   /* of the last failure */
 };
 
 /* One record to append, and its answer. The record borrows; the answer borrows from replay. */

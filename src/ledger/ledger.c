@@ -163,6 +163,7 @@ void ledger_abandon(struct ledger *l)
 		courier_stop(l->courier, 0);
 	signer_close(&l->signer);
 	memset(l, 0, sizeof(*l));
+	l->live_dear_us = LIVE_DEAR_US;
 	l->courier = -1;
 }
 

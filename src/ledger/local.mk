@@ -20,7 +20,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/foresee.c src/ledger/foresee.h src/ledger/resume.c \
 	src/ledger/commit.c src/ledger/commit.h src/ledger/ledger.c src/ledger/succeed.c \
 	src/ledger/gather.c src/ledger/gather.h \
-	src/ledger/answers.c src/ledger/answers.h \
+	src/ledger/answers.c src/ledger/answers-live.c src/ledger/answers.h \
 	src/ledger/holds.c src/ledger/holds.h \
 	src/ledger/stranger.c src/ledger/stranger.h \
 	src/ledger/attempts.c src/ledger/attempts.h \

@@ -24,8 +24,9 @@ void token_pin(char pin[TOKEN_PIN_MAX], const char *pin_file)
 
 void token_open(struct token *t, const char *module, const char *uri)
 {
-	CK_C_INITIALIZE_ARGS args = {
-		.flags = CKF_OS_LOCKING_OK, .pReserved = getenv("MODULE_ARGS")};
+	char *words = getenv("MODULE_ARGS");
+	CK_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK,
+		.pReserved = words != NULL && *words != '\0' ? words : NULL};
 
 	t->p11 = p11_kit_module_load(module, P11_KIT_MODULE_UNMANAGED);
 	t->uri = p11_kit_uri_new();
