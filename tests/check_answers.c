@@ -78,6 +78,7 @@ START_TEST(what_takes_long_to_count_is_counted_again_later)
 {
 	struct sample one;
 
+	ck_assert_int_eq(b.ledger.live_dear_us, LIVE_DEAR_US);
 	ck_assert_int_eq(ask(READ_LIVE), ERR_OK);
 	ck_assert_uint_eq(a.live, CREDENTIALS);
 	sample_make(&one, &b.issuer, CREDENTIALS + 1);

@@ -117,6 +117,7 @@ enum err ledger_open(
 	const char *where;
 
 	memset(l, 0, sizeof(*l));
+	l->live_dear_us = LIVE_DEAR_US;
 	l->courier = -1;
 	l->json = l->config = (struct buf)BUF_INIT(RECORD_MAX + 1);
 	snprintf(l->node, sizeof(l->node), "%s", node);
@@ -163,7 +164,6 @@ void ledger_abandon(struct ledger *l)
 		courier_stop(l->courier, 0);
 	signer_close(&l->signer);
 	memset(l, 0, sizeof(*l));
-	l->live_dear_us = LIVE_DEAR_US;
 	l->courier = -1;
 }
 
