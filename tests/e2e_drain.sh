@@ -28,6 +28,8 @@ try:
     for _ in range(100):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionResetError:
+            pass  # it was in the queue of the socket when that was closed
         except ConnectionRefusedError:
             refused = True
             break
