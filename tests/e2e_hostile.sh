@@ -39,7 +39,8 @@ until [ $((SECONDS - begun)) -ge "$seconds" ] && [ "$(count '^closed hsm .')" -g
 done
 service_stop
 ! grep FAIL "$WORK/got/tally" || fail "see above (seed $seed)"
-! grep -E 'Sanitizer|runtime error|signal=[1-9]' "$WORK/log" || fail "a crash (seed $seed)"
+# 15: who is born while the parent stops ends by its SIGTERM; nobody else sends that one
+! grep -P 'Sanitizer|runtime error|signal=(?!0 |15 )' "$WORK/log" || fail "a crash (seed $seed)"
 cat "$WORK/log" >"$WORK/out/hostile-log"
 
 service_start
