@@ -214,10 +214,9 @@ static void idempotent(struct sample *of, const char *key)
 	of->authorised.request_sha256 = octets_of(of->request_sha256, SHA256_SIZE);
 }
 
-START_TEST(run_after_run_what_is_over_leaves)
+/* One credential with an idempotency key, one without, an open attempt, one that failed, a hold. */
+static void a_day_of_records(void)
 {
-	uint64_t gone;
-
 	idempotent(&s[1], "one");
 	ck_assert_int_eq(bench_put(&b, &s[0].authorised), ERR_OK);
 	ck_assert_int_eq(bench_put(&b, &s[0].issued), ERR_OK);
@@ -232,6 +231,12 @@ START_TEST(run_after_run_what_is_over_leaves)
 	heads_come();
 	buf_free(&all[0]);
 	read_all(&all[0], false);
+}
+
+/* Nothing of it is over yet but the attempt that failed. */
+static uint64_t what_lives_stays(void)
+{
+	uint64_t gone;
 
 	archived(HELP_NOW + 30);
 	gone = moved.taken;
@@ -252,12 +257,26 @@ START_TEST(run_after_run_what_is_over_leaves)
 	ck_assert_uint_gt(b.item[0].replay.len, 0);
 	ck_assert_int_eq(bench_put(&b, &s[2].failed), ERR_OK);
 	same_as_before(gone);
+	return gone;
+}
 
-	/* the credentials have expired; what stayed leaves, but for what can still be answered */
-	forward(2 * HOUR);
+static void later(int64_t seconds)
+{
+	forward(seconds);
 	heads_come();
 	forward(60);
 	heads_come();
+}
+
+START_TEST(run_after_run_what_is_over_leaves)
+{
+	uint64_t gone;
+
+	a_day_of_records();
+	gone = what_lives_stays();
+
+	/* the credentials have expired; what stayed leaves, but for what can still be answered */
+	later(2 * HOUR);
 	archived(HELP_NOW + 2 * HOUR + 90);
 	ck_assert_uint_ge(moved.stay[STAY_IDEMPOTENCY], 2);
 	ck_assert_uint_eq(moved.stay[STAY_ALIVE], 0);
@@ -271,11 +290,7 @@ START_TEST(run_after_run_what_is_over_leaves)
 	ck_assert_int_eq(bench_put(&b, &s[1].authorised), ERR_IDEMPOTENCY_EXPIRED);
 	s[1].authorised.now = HELP_NOW;
 
-	/* a day later nothing asks for it */
-	forward(25 * HOUR);
-	heads_come();
-	forward(60);
-	heads_come();
+	later(25 * HOUR); /* nothing asks for it any more */
 	archived(HELP_NOW + 27 * HOUR + 150);
 	gone += moved.taken;
 	same_as_before(gone);

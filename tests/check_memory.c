@@ -107,18 +107,6 @@ START_TEST(a_certificate_is_read)
 }
 END_TEST
 
-static void add_pem(struct buf *out, const struct buf *der)
-{
-	struct buf text = BUF_INIT(1 << 20);
-
-	buf_base64(&text, der->octets, der->len);
-	buf_text(out, "-----BEGIN CERTIFICATE-----\n");
-	for (size_t at = 0; at < text.len; at += 64)
-		buf_printf(out, "%.64s\n", buf_cstr(&text) + at);
-	buf_text(out, "-----END CERTIFICATE-----\n");
-	buf_free(&text);
-}
-
 static enum err read_pem(const void *arg)
 {
 	const struct buf *pem = arg;
@@ -167,7 +155,7 @@ static void try_chain(const struct block *b)
 	struct buf der = block_octets(b, "anchor"), pem = BUF_INIT(1 << 20);
 	char field[32];
 
-	add_pem(&c.anchor, &der);
+	pem_certificate(&c.anchor, &der);
 	buf_free(&der);
 	for (;; c.count++) {
 		snprintf(field, sizeof field, "chain%zu", c.count);
@@ -176,7 +164,7 @@ static void try_chain(const struct block *b)
 		der = block_octets(b, field);
 		ck_assert_int_eq(
 			certificate_read(&c.certificates[c.count], der.octets, der.len), ERR_OK);
-		add_pem(&pem, &der);
+		pem_certificate(&pem, &der);
 		buf_free(&der);
 	}
 	each_allocation_fails(block_get(b, "id"), verify_chain, &c);

@@ -234,18 +234,6 @@ START_TEST(request_table)
 }
 END_TEST
 
-static void add_pem(struct buf *out, const struct buf *der)
-{
-	struct buf text = BUF_INIT(1 << 20);
-
-	buf_base64(&text, der->octets, der->len);
-	buf_text(out, "-----BEGIN CERTIFICATE-----\n");
-	for (size_t at = 0; at < text.len; at += 64)
-		buf_printf(out, "%.64s\n", buf_cstr(&text) + at);
-	buf_text(out, "-----END CERTIFICATE-----\n");
-	buf_free(&text);
-}
-
 static void replay_chain(const struct block *b)
 {
 	struct certificate chain[CERT_CHAIN_MAX];
@@ -255,7 +243,7 @@ static void replay_chain(const struct block *b)
 	char field[32];
 
 	id = block_get(b, "id");
-	add_pem(&pem, &anchor);
+	pem_certificate(&pem, &anchor);
 	for (;; count++) {
 		snprintf(field, sizeof field, "chain%zu", count);
 		if (block_get(b, field)[0] == '\0')

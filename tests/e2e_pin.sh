@@ -24,6 +24,19 @@ no_login() {
 	fail "/readyz does not tell of the PIN: $(curl -s "$MONITOR/readyz")"
 }
 
+# hsm_dies N: so often the hsm process is killed, and another one is born.
+hsm_dies() {
+	local round n old now
+	for round in $(seq "$1"); do
+		old=$(child hsm)
+		kill -KILL "$old"
+		for n in $(seq 100); do
+			now=$(child hsm) && [ "$now" != "$old" ] && break
+			sleep 0.05
+		done
+	done
+}
+
 echo 00000000 >"$WORK/hsm/pin"
 PORT=$(demo_port) MONITOR_PORT=$(demo_port)
 URL=https://localhost:$PORT MONITOR=http://127.0.0.1:$MONITOR_PORT
@@ -35,14 +48,7 @@ rounds=3
 for start in 1 2; do
 	service_spawn
 	no_login
-	for round in $(seq $rounds); do
-		old=$(child hsm)
-		kill -KILL "$old"
-		for n in $(seq 100); do
-			now=$(child hsm) && [ "$now" != "$old" ] && break
-			sleep 0.05
-		done
-	done
+	hsm_dies "$rounds"
 	no_login
 	for n in $(seq 100); do
 		status=$(issue edge www "{\"public_key\":\"$(cat "$WORK/out/dc1.spki")\"}")
@@ -176,14 +182,7 @@ before=$(begun)
 for start in 1 2; do
 	service_spawn
 	no_login
-	for round in 1 2; do
-		old=$(child hsm)
-		kill -KILL "$old"
-		for n in $(seq 100); do
-			now=$(child hsm) && [ "$now" != "$old" ] && break
-			sleep 0.05
-		done
-	done
+	hsm_dies 2
 	no_login
 	service_stop
 done

@@ -84,3 +84,15 @@ uint16_t block_code(const struct block *b, const char *name)
 {
 	return (uint16_t)strtoul(block_get(b, name), NULL, 16);
 }
+
+void pem_certificate(struct buf *out, const struct buf *der)
+{
+	struct buf text = BUF_INIT(1 << 20);
+
+	buf_base64(&text, der->octets, der->len);
+	buf_text(out, "-----BEGIN CERTIFICATE-----\n");
+	for (size_t at = 0; at < text.len; at += 64)
+		buf_printf(out, "%.64s\n", buf_cstr(&text) + at);
+	buf_text(out, "-----END CERTIFICATE-----\n");
+	buf_free(&text);
+}

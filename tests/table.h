@@ -20,4 +20,7 @@ struct buf block_octets(const struct block *b, const char *name);
 int64_t block_number(const struct block *b, const char *name);
 uint16_t block_code(const struct block *b, const char *name); /* four hex digits */
 
+/* Appends the certificate as PEM text. */
+void pem_certificate(struct buf *out, const struct buf *der);
+
 #endif
