@@ -141,6 +141,9 @@ static const struct {
 	{"", "", HELP_NOW + 1290, 0},
 	{"", "edge-2", HELP_NOW + 1200, 3},
 	{"", "", HELP_NOW + 30 * 86400, 0},
+	{"", "", INT64_MAX, 0},
+	{"", "", -1, 0},
+	{"", "", INT64_MIN, 0},
 };
 
 START_TEST(filters_choose)

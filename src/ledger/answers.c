@@ -135,7 +135,7 @@ static enum err answer_credentials(struct asked *q)
 	int64_t after = (int64_t)q->m->after;
 	enum err e = ERR_OK;
 
-	if (q->m->live_at && !after)
+	if (q->m->live_at > LIFE_MAX && !after)
 		e = s->engine->credential_since(s, q->m->live_at - LIFE_MAX, &after);
 	if (!e)
 		e = s->engine->credential_walk(s, after, page_row, &p);
