@@ -37,7 +37,7 @@ void submit(const struct batch *b, struct submission *s, struct credential *c)
 	s->item[s->count++] = (struct append_item){
 		.record = octets_of(c->record.octets, c->record.len),
 		.max_live_key = c->policy.max_live,
-		.max_live_client = c->client == NULL ? 0 : c->client->max_live,
+		.max_live_client = c->client->max_live,
 		.judge_only = b->ask->dry_run,
 	};
 }

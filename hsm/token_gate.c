@@ -164,13 +164,12 @@ static void first_look(struct gate *g, const struct pass *p, int64_t now)
 void gate_leave(struct gate *g, struct pass *p)
 {
 	int64_t now = monotonic_us();
+	struct pass **at = &g->passes;
 
 	pthread_mutex_lock(&g->lock);
-	for (struct pass **at = &g->passes; *at != NULL; at = &(*at)->next)
-		if (*at == p) {
-			*at = p->next;
-			break;
-		}
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
 	if (!p->forgotten) {
 		g->inside--;
 		g->mean += (now - p->since - g->mean) / 16;

@@ -43,7 +43,7 @@ attribute_read(struct token *t, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
 	CK_ATTRIBUTE a = {type, value, size};
 	CK_RV rv = t->p11->C_GetAttributeValue(t->keeper, object, &a, 1);
 
-	if (rv == CKR_OK && a.ulValueLen == CK_UNAVAILABLE_INFORMATION)
+	if (rv == CKR_OK && a.ulValueLen > size) /* CK_UNAVAILABLE_INFORMATION, or nonsense */
 		rv = CKR_ATTRIBUTE_TYPE_INVALID;
 	*len = rv == CKR_OK ? a.ulValueLen : 0;
 	return rv;

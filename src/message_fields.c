@@ -36,8 +36,7 @@ static void store(void *at, size_t size, uint64_t value)
 
 static void spoil(struct buf *out)
 {
-	if (out->err == ERR_OK)
-		out->err = ERR_FORMAT;
+	out->err = ERR_FORMAT;
 }
 
 static void put_uint(struct buf *out, uint64_t value, size_t size)

@@ -30,17 +30,17 @@ static enum err check_ec(const struct spki *spki)
 /* Edwards curves a x^2 + y^2 = 1 + d x^2 y^2 of RFC 8032 sections 5.1 and 5.2. */
 static const struct edwards {
 	enum key_type key;
-	const char *p, *d;
-	bool a_negative; /* a = -1, else 1 */
+	const char *p, *a, *d;
 } edwards_curves[] = {
 	{KEY_ED25519, "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed",
-		"52036cee2b6ffe738cc740797779e89800700a4d4141d8ab75eb4dca135978a3", true},
+		"7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffec", /* -1 */
+		"52036cee2b6ffe738cc740797779e89800700a4d4141d8ab75eb4dca135978a3"},
 	{KEY_ED448,
 		"fffffffffffffffffffffffffffffffffffffffffffffffffffffffe"
 		"ffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+		"1",
 		"fffffffffffffffffffffffffffffffffffffffffffffffffffffffe"
-		"ffffffffffffffffffffffffffffffffffffffffffffffffffff6756",
-		false},
+		"ffffffffffffffffffffffffffffffffffffffffffffffffffff6756"},
 };
 
 /*
@@ -50,17 +50,17 @@ static const struct edwards {
  */
 static enum err judge_edwards(const struct edwards *curve, BIGNUM *y, BN_CTX *ctx)
 {
-	BIGNUM *p = BN_CTX_get(ctx), *d = BN_CTX_get(ctx), *y2 = BN_CTX_get(ctx);
+	BIGNUM *p = BN_CTX_get(ctx), *a = BN_CTX_get(ctx), *d = BN_CTX_get(ctx);
+	BIGNUM *y2 = BN_CTX_get(ctx);
 	BIGNUM *w = BN_CTX_get(ctx), *z = BN_CTX_get(ctx), *t = BN_CTX_get(ctx);
 
-	if (t == NULL || BN_hex2bn(&p, curve->p) == 0 || BN_hex2bn(&d, curve->d) == 0)
+	if (t == NULL || BN_hex2bn(&p, curve->p) == 0 || BN_hex2bn(&a, curve->a) == 0 ||
+		BN_hex2bn(&d, curve->d) == 0)
 		return ERR_CRYPTO;
 	if (BN_cmp(y, p) >= 0)
 		return ERR_SPKI_INVALID;
 	if (!BN_mod_sqr(y2, y, p, ctx) || !BN_mod_sub(w, BN_value_one(), y2, p, ctx) ||
-		!BN_mod_mul(z, d, y2, p, ctx) || !BN_copy(t, BN_value_one()) ||
-		!(curve->a_negative ? BN_mod_add(z, z, t, p, ctx) && BN_mod_sub(z, p, z, p, ctx)
-				    : BN_mod_sub(z, t, z, p, ctx)))
+		!BN_mod_mul(z, d, y2, p, ctx) || !BN_mod_sub(z, a, z, p, ctx))
 		return ERR_CRYPTO;
 
 	if (BN_is_zero(y))
@@ -69,7 +69,7 @@ static enum err judge_edwards(const struct edwards *curve, BIGNUM *y, BN_CTX *ct
 		return ERR_CRYPTO;
 	if (BN_kronecker(t, p, ctx) != 1)
 		return ERR_SPKI_INVALID;
-	if (!BN_mod_mul(t, y2, z, p, ctx) || (curve->a_negative && !BN_sub(w, p, w)))
+	if (!BN_mod_mul(t, y2, z, p, ctx) || !BN_mod_mul(w, a, w, p, ctx))
 		return ERR_CRYPTO;
 	return BN_cmp(t, w) == 0 ? ERR_SPKI_INVALID : ERR_OK;
 }

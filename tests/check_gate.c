@@ -169,6 +169,74 @@ START_TEST(hung_call_takes_no_room)
 }
 END_TEST
 
+/* Where stays take long, one is forgotten later; and once. */
+START_TEST(long_stays_are_forgotten_late)
+{
+	struct gate g;
+	struct pass hung, second, next;
+
+	gate_init(&g, 4, 1);
+	ck_assert(gate_enter(&g, &hung, monotonic_ms() + 60000));
+	g.mean = 10000000;
+	hung.since -= 1000000; /* a second ago */
+	ck_assert(!gate_enter(&g, &next, monotonic_ms() + 30));
+	hung.since -= 100000000;
+	ck_assert(gate_enter(&g, &second, monotonic_ms() + 60000));
+	ck_assert(hung.forgotten && !second.forgotten);
+	second.since -= 100000000;
+	ck_assert(gate_enter(&g, &next, monotonic_ms() + 60000));
+	ck_assert_uint_eq(g.inside, 1);
+	gate_leave(&g, &hung); /* they do come back */
+	gate_leave(&g, &second);
+	ck_assert_uint_eq(g.inside, 1);
+	gate_leave(&g, &next);
+	ck_assert_ptr_null(g.passes);
+	gate_destroy(&g);
+}
+END_TEST
+
+/* The end of a stay that fills a window, of a gate of 8: its width afterwards. */
+static const struct {
+	bool over, distant, trying, up;
+	unsigned width, next;
+	bool next_up;
+} windows[] = {
+	{false, true, false, false, 4, 4, false}, /* the window goes on */
+	{true, true, false, false, 4, 6, true},
+	{true, true, false, true, 8, 8, true},	/* nothing narrower is tried */
+	{true, true, true, false, 3, 2, false}, /* a try goes well, and on */
+	{true, false, false, false, 4, 3, false},
+	{true, false, false, true, 4, 6, true},
+};
+
+START_TEST(window_ends)
+{
+	const int64_t ages = 1000000000;
+	struct gate g;
+	struct pass p;
+
+	gate_init(&g, 8, 0);
+	ck_assert(gate_enter(&g, &p, monotonic_ms() + 60000));
+	g.seen = 16;
+	g.width = windows[_i].width;
+	g.waiting = 1;
+	g.climb.begun = p.since - 60000;
+	g.climb.done = windows[_i].over ? 1000 : 0;
+	g.climb.trying = windows[_i].trying;
+	g.climb.up = windows[_i].up;
+	g.climb.base = 4;
+	if (windows[_i].distant)
+		p.since -= ages; /* it stayed long, and worked little */
+	else
+		p.cpu -= ages;
+	gate_leave(&g, &p);
+	ck_assert_uint_eq(gate_width(&g), windows[_i].next);
+	ck_assert_int_eq(g.climb.up, windows[_i].next_up);
+	ck_assert_int_eq(g.climb.begun == 0, windows[_i].over);
+	gate_destroy(&g);
+}
+END_TEST
+
 static void *work_inside(void *arg)
 {
 	struct pass p;
@@ -211,6 +279,8 @@ int main(void)
 	tcase_add_test(c, hung_call_takes_no_room);
 	tcase_add_test(c, distant_token_keeps_its_width);
 	tcase_add_test(c, working_threads_begin_at_one);
+	tcase_add_test(c, long_stays_are_forgotten_late);
+	tcase_add_loop_test(c, window_ends, 0, sizeof windows / sizeof *windows);
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "counters.h"
+#include "credential.h"
 #include "failing_malloc.h"
 #include "fakes/fake_order.h"
 #include "hsm_fixture.h"
@@ -19,6 +20,7 @@
 #include "policy.h"
 #include "pubkey.h"
 #include "sign.h"
+#include "table.h"
 
 static struct buf pem, spki, answer_octets;
 static struct keyring *keys;
@@ -734,6 +736,13 @@ START_TEST(replay_of_the_present_certificate)
 	ck_assert_uint_eq(answer.grant[0].flags, GRANT_REPLAYED | GRANT_KEY_SHARED);
 	ck_assert_str_eq(answer.grant[0].chain, "node1/main");
 	verify(&answer.grant[0]);
+	/* what the ledger keeps is given, even what can't be read */
+	replayed[1].dc = octets_text("x");
+	buf_reset(&fake_append.replay_issued);
+	ck_assert_int_eq(record_encode(&fake_append.replay_issued, &replayed[1]), ERR_OK);
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	ck_assert_uint_eq(answer.grant[0].compat, 0);
 	/* a dry run says that there is one, and not which */
 	ask.dry_run = 1;
 	run();
@@ -768,10 +777,279 @@ START_TEST(another_attempt_was_quicker)
 }
 END_TEST
 
+/* What stands there as AUTHORISED is none, and lacks one thing more than the other. */
+START_TEST(replay_of_another_type)
+{
+	struct record r, good;
+	uint8_t octets[4096];
+
+	replay_of((int64_t)time(NULL) + 100);
+	memcpy(octets, fake_append.replay_authorised.octets, fake_append.replay_authorised.len);
+	ck_assert_int_eq(record_decode(&good, octets, fake_append.replay_authorised.len), ERR_OK);
+	ck_assert_int_eq(record_decode(&replayed[1], fake_append.replay_issued.octets,
+				 fake_append.replay_issued.len),
+		ERR_OK);
+	struct buf issued = BUF_INIT(RECORD_MAX);
+	ck_assert_int_eq(record_encode(&issued, &replayed[1]), ERR_OK);
+	ck_assert_int_eq(record_decode(&replayed[1], issued.octets, issued.len), ERR_OK);
+	record_init(&r, RECORD_REFUSED);
+	r.time = 1;
+	r.reason = octets_text("x");
+	for (int i = 0; i < 5; i++) {
+		if (i == 1)
+			r.id = good.id;
+		if (i == 2)
+			r.role = good.role;
+		if (i == 3) {
+			r.algorithm = good.algorithm;
+			r.signature_algorithm = good.signature_algorithm;
+		}
+		if (i == 4)
+			r.spki_sha256 = good.spki_sha256;
+		replayed[0] = r;
+		replay_is_refused(0, 0);
+	}
+	buf_free(&issued);
+}
+END_TEST
+
+/* ---- keys that policies and owners are asked about ---- */
+
+static struct config *config_now(void)
+{
+	return (struct config *)(uintptr_t)keyring_config(keys);
+}
+
+static struct buf mldsa[2]; /* a public key, and a request for it */
+
+static void take_mldsa_key(const struct block *b)
+{
+	if (strcmp(block_get(b, "id"), "ML-DSA-44") == 0)
+		mldsa[0] = block_octets(b, "spki");
+	if (strcmp(block_get(b, "id"), "mldsa44") == 0)
+		mldsa[1] = block_octets(b, "csr");
+}
+
+/* Its proof of possession can't be verified: that is said where the policy asks for one. */
+START_TEST(mldsa_key)
+{
+	struct policy *policy = &config_now()->policy[0];
+
+	table_each("spki.txt", take_mldsa_key);
+	table_each("csr.txt", take_mldsa_key);
+	policy->schemes |= scheme_bit(0x0904);
+	policy->possession_required = true;
+	ask.item[0].spki = octets_of(mldsa[0].octets, mldsa[0].len);
+	refused(ERR_PROOF_UNSUPPORTED, "public_key");
+	ck_assert(told("can't be verified for ML-DSA"));
+	fake_log.count = 3;
+	ask.item[0].spki = octets_of(mldsa[1].octets, mldsa[1].len);
+	ask.item[0].proof = PROOF_CSR;
+	refused(ERR_PROOF_UNSUPPORTED, "csr");
+	ck_assert(told("a bare public key is taken where the policy does not ask"));
+	fake_log.count = 3;
+	ask.item[0].spki = octets_of(spki.octets, spki.len);
+	ask.item[0].proof = PROOF_NONE;
+	refused(ERR_PROOF_REQUIRED, "csr");
+	fake_log.count = 3;
+	policy->possession_required = false;
+	ask.item[0].spki = octets_of(mldsa[0].octets, mldsa[0].len);
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_OK);
+	verify(&answer.grant[0]);
+	buf_free(&mldsa[0]);
+	buf_free(&mldsa[1]);
+}
+END_TEST
+
+START_TEST(key_of_the_service_itself)
+{
+	const int64_t now = (int64_t)time(NULL);
+	const struct fixture_certificate what = {now - 100, now + 90000, false, NULL};
+	struct buf server = BUF_INIT(65536);
+	struct config_listen listen[2] = {{.is_unix = true}};
+	struct config *config = config_now();
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	struct keyring *next;
+	struct refusal why;
+	struct buf octets;
+
+	fixture_certify(&server, key, &what);
+	listen[1].certificate.octets = server.octets;
+	listen[1].certificate.len = server.len;
+	config->listen = listen;
+	config->listen_count = 2;
+	ck_assert_int_eq(keyring_new(&next, config, "main", &why), ERR_OK);
+	config->listen = NULL;
+	config->listen_count = 0;
+	keyring_adopt(next, keys);
+	keyring_unref(keys);
+	keys = next;
+	ask_for(key, &octets);
+	refused(ERR_SPKI_REUSED, "public_key");
+	ck_assert(told("this service's own TLS certificate"));
+	buf_free(&octets);
+	buf_free(&server);
+}
+END_TEST
+
+/* ---- what is read again before it is signed ---- */
+
+enum err __real_dc_parse_tbs(struct dc *dc, enum dc_role *role, const uint8_t *tbs, size_t len,
+	const uint8_t *cert, size_t cert_len);
+enum err __wrap_dc_parse_tbs(struct dc *dc, enum dc_role *role, const uint8_t *tbs, size_t len,
+	const uint8_t *cert, size_t cert_len);
+int64_t __real_dc_expiry(const struct dc *dc, int64_t not_before);
+int64_t __wrap_dc_expiry(const struct dc *dc, int64_t not_before);
+
+static enum misread {
+	READ_WELL,
+	READ_NOTHING,
+	READ_ROLE,
+	READ_VALID_TIME,
+	READ_SCHEME,
+	READ_ALGORITHM,
+	READ_LENGTH,
+	READ_KEY,
+	READ_EXPIRY,
+	MISREADINGS
+} misread;
+
+enum err __wrap_dc_parse_tbs(struct dc *dc, enum dc_role *role, const uint8_t *tbs, size_t len,
+	const uint8_t *cert, size_t cert_len)
+{
+	enum err e = __real_dc_parse_tbs(dc, role, tbs, len, cert, cert_len);
+
+	if (misread == READ_NOTHING)
+		e = ERR_MALFORMED;
+	else if (misread == READ_ROLE)
+		*role = DC_CLIENT;
+	else if (misread == READ_VALID_TIME)
+		dc->valid_time++;
+	else if (misread == READ_SCHEME)
+		dc->scheme++;
+	else if (misread == READ_ALGORITHM)
+		dc->algorithm++;
+	else if (misread == READ_LENGTH)
+		dc->spki_len--;
+	else if (misread == READ_KEY)
+		dc->spki++;
+	return e;
+}
+
+int64_t __wrap_dc_expiry(const struct dc *dc, int64_t not_before)
+{
+	return __real_dc_expiry(dc, not_before) + (misread == READ_EXPIRY);
+}
+
+START_TEST(octets_that_are_not_what_was_decided)
+{
+	misread = (enum misread)_i;
+	run();
+	misread = READ_WELL;
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_INTERNAL);
+	ck_assert_uint_eq(answer.grant[0].dc.len, 0);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 0);
+	for (size_t i = 3; i < fake_log.count; i++)
+		ck_assert_int_ne(fake_log.event[i].what, EVENT_SIGN);
+}
+END_TEST
+
+/* ---- ids ---- */
+
+static enum err no_id;
+enum err __real_identity_new(char id[ID_SIZE]);
+enum err __wrap_identity_new(char id[ID_SIZE]);
+enum err __wrap_identity_new(char id[ID_SIZE])
+{
+	return no_id != ERR_OK ? no_id : __real_identity_new(id);
+}
+
+START_TEST(no_randomness)
+{
+	ask.count = 2;
+	ask.item[1] = ask.item[0];
+	no_id = ERR_SYSTEM;
+	run();
+	no_id = ERR_OK;
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_SYSTEM);
+	ck_assert_int_eq(answer.grant[1].refusal.err, ERR_SYSTEM);
+	ck_assert_uint_eq(fake_log.count, 4); /* the answer alone */
+}
+END_TEST
+
+/* ---- endings ---- */
+
+START_TEST(ledger_is_gone_after_a_failure)
+{
+	fake_token.plan[0] = PLAN_INIT_BUSY;
+	fake_token.plans = 1;
+	fake_append.fail_type = RECORD_FAILED;
+	fake_append.fail_type_err = ERR_LEDGER_UNAVAILABLE;
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_LEDGER_UNAVAILABLE);
+	ck_assert_uint_eq(fake_token.planned, 1); /* and no other attempt */
+}
+END_TEST
+
+/* Refused ones and one too many: the refusals stay what they were. */
+START_TEST(batch_with_refusals_that_can_t_be_answered)
+{
+	ask.count = MSG_ITEMS;
+	for (int i = 1; i < MSG_ITEMS; i++)
+		ask.item[i] = ask.item[0];
+	ask.item[3].term_value = 604800;
+	long_signatures();
+	run();
+	ck_assert_int_eq(answer.grant[0].refusal.err, ERR_TOO_LARGE);
+	ck_assert_int_eq(answer.grant[3].refusal.err, ERR_LIFETIME_LONG);
+	ck_assert_uint_eq(fake_count(RECORD_AUTHORISED), 0);
+}
+END_TEST
+
+/* The token does not come back from a self-test, and from an attempt. */
+START_TEST(abandoned_attempts)
+{
+	struct attempt attempt = {.id = "0123456789abcdef0123456789abcdef"};
+
+	for (; attempt.number < 2; attempt.number++) {
+		fake_log.count = 3;
+		evidence_abandoned(NULL, &attempt);
+		ck_assert_uint_eq(fake_log.count, 4);
+		ck_assert_int_eq(fake_log.event[3].type, RECORD_UNKNOWN);
+		ck_assert_str_eq(fake_log.event[3].id, attempt.id);
+		ck_assert_str_eq(fake_log.event[3].reason, err_name(ERR_TIMEOUT));
+		ck_assert_int_eq(fake_log.event[3].attempt,
+			attempt.number == 0 ? RECORD_NONE : attempt.number);
+	}
+	fake_log.count = 3; /* nothing half without memory */
+	failing_malloc_at(1);
+	evidence_abandoned(NULL, &attempt);
+	failing_malloc_at(0);
+	ck_assert_uint_eq(fake_log.count, 3);
+}
+END_TEST
+
+START_TEST(everybody_is_refused_without_memory)
+{
+	const struct refusal why = {.err = ERR_OVERLOADED};
+	struct buf none = BUF_INIT(MSG_MAX);
+
+	failing_malloc_at(1);
+	issue_refuse_all(&ask, &why, &none);
+	failing_malloc_at(0);
+	ck_assert_int_eq(none.err, ERR_NOMEM);
+	buf_free(&none);
+	issue_refuse_all(&ask, &why, &none);
+	ck_assert_int_eq(none.err, ERR_OK);
+	buf_free(&none);
+}
+END_TEST
+
 /* ---- memory ---- */
 
 /* Whatever there is no memory for: the order holds, what is granted is good, and a request is
- * answered or its answer's buffer has failed. _i: a batch with a proof; a dry run. */
+ * answered or its answer's buffer has failed. _i: a batch with a proof; a dry run; a replay. */
 #ifndef DCSIGN_SANITIZED
 START_TEST(each_allocation_fails_once)
 {
@@ -786,6 +1064,8 @@ START_TEST(each_allocation_fails_once)
 	ask.item[1].spki = octets_of(csr.octets, csr.len);
 	snprintf(ask.item[0].idempotency, IDEMPOTENCY_SIZE, "once");
 	ask.dry_run = _i == 1;
+	if (_i == 2)
+		replay_of((int64_t)time(NULL) + 100);
 	for (unsigned n = 1; failed; n++) {
 		const char *granted[2];
 		struct reader body;
@@ -809,14 +1089,16 @@ START_TEST(each_allocation_fails_once)
 		reader_init(&body, answer_octets.octets, answer_octets.len);
 		ck_assert_int_eq(msg_issue_answer_read(&answer, &body), ERR_OK);
 		for (uint16_t i = 0; i < answer.count; i++) {
-			if (answer.grant[i].refusal.err != ERR_OK || ask.dry_run)
+			if (answer.grant[i].refusal.err != ERR_OK || ask.dry_run || _i == 2)
 				continue;
 			verify(&answer.grant[i]);
 			granted[count++] = answer.grant[i].id;
 		}
 		ck_assert_msg(fake_order_broken(granted, count) == NULL, "allocation %u: %s", n,
 			fake_order_broken(granted, count));
-		ck_assert(failed || ask.dry_run || count == 2);
+		ck_assert(failed || ask.dry_run || _i == 2 || count == 2);
+		ck_assert(failed || (answer.grant[0].refusal.err == ERR_OK &&
+					    answer.grant[1].refusal.err == ERR_OK));
 	}
 	buf_free(&csr);
 }
@@ -1035,7 +1317,10 @@ int main(void)
 		token_hangs_while_proving, newest_valid_certificate, proofs_are_adopted,
 		certificate_without_delegation, rsa_keys, unknown_algorithm, point_off_the_curve,
 		certificate_for_clients_alone, replays_that_make_no_sense,
-		replay_of_the_present_certificate, another_attempt_was_quicker};
+		replay_of_the_present_certificate, another_attempt_was_quicker,
+		replay_of_another_type, mldsa_key, key_of_the_service_itself, no_randomness,
+		ledger_is_gone_after_a_failure, batch_with_refusals_that_can_t_be_answered,
+		abandoned_attempts, everybody_is_refused_without_memory};
 	Suite *s = suite_create("issue");
 	TCase *c = tcase_create("order");
 	SRunner *r = srunner_create(s);
@@ -1046,8 +1331,10 @@ int main(void)
 	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
 		tcase_add_test(c, tests[i]);
 	tcase_add_loop_test(c, bad_signature_is_not_released, 0, 2);
+	tcase_add_loop_test(
+		c, octets_that_are_not_what_was_decided, READ_NOTHING, (int)MISREADINGS);
 #ifndef DCSIGN_SANITIZED
-	tcase_add_loop_test(c, each_allocation_fails_once, 0, 2);
+	tcase_add_loop_test(c, each_allocation_fails_once, 0, 3);
 #endif
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);

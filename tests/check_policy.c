@@ -369,6 +369,25 @@ START_TEST(checks)
 }
 END_TEST
 
+/* A policy that takes one role, asked for the other, and one that there is not. */
+START_TEST(roles)
+{
+	fresh();
+	policy.roles = 1U << DC_CLIENT;
+	ck_assert_int_eq(decide(), ERR_ROLE);
+	ck_assert_ptr_nonnull(strstr(why.detail, "allows: client"));
+	ask.role = DC_CLIENT;
+	ck_assert_int_eq(decide(), ERR_OK);
+	policy.roles = 1U << DC_SERVER;
+	ck_assert_int_eq(decide(), ERR_ROLE);
+	ck_assert_ptr_nonnull(strstr(why.detail, "allows: server"));
+	policy.roles = 1U << DC_SERVER | 1U << DC_CLIENT;
+	ask.role = (enum dc_role)2;
+	ck_assert_int_eq(decide(), ERR_ROLE);
+	ck_assert_ptr_nonnull(strstr(why.detail, "allows: server, client"));
+}
+END_TEST
+
 START_TEST(narrowing)
 {
 	struct policy other;
@@ -396,9 +415,17 @@ START_TEST(narrowing)
 	ck_assert_uint_eq(policy.max_live, 5);
 	policy_narrow(&other, &policy, &other);
 	ck_assert_int_eq(other.max_lifetime, HOUR);
+	ck_assert(other.possession_required); /* whoever of the two asks for it */
+	policy.possession_required = false;
+	policy_narrow(&policy, &policy, &other);
+	ck_assert(policy.possession_required);
+	other = policy;
+	other.possession_required = policy.possession_required = false;
+	policy_narrow(&policy, &policy, &other);
+	ck_assert(!policy.possession_required);
 }
 END_TEST
 
 RUN_SUITE("policy", default_term, certificate_bounds, expiry_before_certificate, lifetime_bounds,
-	start_bounds, window_bounds, seven_days, valid_time_bounds, kinds, extremes, checks,
+	start_bounds, window_bounds, seven_days, valid_time_bounds, kinds, extremes, checks, roles,
 	narrowing)

@@ -48,6 +48,11 @@ START_TEST(uris)
 		{"pkcs11:token=", ERR_FORMAT, ERR_FORMAT},
 		{"pkcs11:token=1234567890123456789012345678901234567890", ERR_FORMAT, ERR_FORMAT},
 		{"pkcs11:token=a;", ERR_OK, ERR_FORMAT},
+		{"pkcs11:id=%00%01", ERR_FORMAT, ERR_OK},
+		{"pkcs11:object=a%00", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a%00", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=a\x7f", ERR_FORMAT, ERR_FORMAT},
+		{"pkcs11:token=\xc3\xa4", ERR_FORMAT, ERR_FORMAT},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

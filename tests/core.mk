@@ -20,12 +20,15 @@ UNIT_TESTS += tests/check_foreign
 tests_check_foreign_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
 tests_check_foreign_LDADD = $(CHECK_LINK) $(JANSSON_LIBS)
 
-core_suites = tests/check_basics tests/check_dc tests/check_policy tests/check_pubkey
+core_suites = tests/check_bounds tests/check_basics tests/check_dc tests/check_policy tests/check_pubkey
 check_PROGRAMS += $(core_suites)
 UNIT_TESTS += $(core_suites)
 tests_check_basics_SOURCES = tests/check_basics.c tests/run_suite.h
 tests_check_basics_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_basics_LDADD = $(CHECK_LINK)
+tests_check_bounds_SOURCES = tests/check_bounds.c tests/run_suite.h tests/table.c tests/table.h
+tests_check_bounds_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_check_bounds_LDADD = $(CHECK_LINK)
 tests_check_dc_SOURCES = tests/check_dc.c tests/run_suite.h
 tests_check_dc_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_dc_LDADD = $(CHECK_LINK)

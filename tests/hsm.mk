@@ -16,8 +16,9 @@ tests_check_hsm_LDADD = $(HSM_CHECK)
 # issue.c and keyring.c with a token and a ledger that write down the order of calls
 tests_check_issue_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_issue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
-tests_check_issue_SOURCES = tests/check_issue.c tests/fakes/fake_order.c tests/fakes/fake_order.h $(failing_malloc)
-tests_check_issue_LDFLAGS = $(AM_LDFLAGS) $(FAILING_MALLOC)
+tests_check_issue_SOURCES = tests/check_issue.c tests/table.c tests/table.h tests/fakes/fake_order.c tests/fakes/fake_order.h $(failing_malloc)
+tests_check_issue_LDFLAGS = $(AM_LDFLAGS) $(FAILING_MALLOC) \
+	-Wl,--wrap=dc_parse_tbs,--wrap=dc_expiry,--wrap=identity_new
 tests_check_issue_LDADD = tests/libhsmhelp.a hsm/libhsm.a hsm/libcounters.a $(CHECK_LINK)
 
 tests_check_pin_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
@@ -26,6 +27,25 @@ tests_check_pin_LDADD = $(HSM_CHECK)
 tests_check_token_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_token_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
 tests_check_token_LDADD = $(HSM_CHECK)
+
+# token*.c on a module that answers what the test says
+check_PROGRAMS += tests/fakes/fake_module.so tests/check_module tests/check_module_keys
+UNIT_TESTS += tests/check_module tests/check_module_keys
+tests_fakes_fake_module_so_SOURCES = tests/fakes/fake_module.c tests/fakes/fake_module.h
+tests_fakes_fake_module_so_CFLAGS = -std=gnu11 $(PROJECT_CFLAGS) -fno-sanitize=all -fPIC $(P11KIT_CFLAGS)
+tests_fakes_fake_module_so_LDFLAGS = -shared -Wl,-z,relro -Wl,-z,now
+on_module = tests/module_rig.c tests/module_rig.h tests/fakes/fake_module.h $(failing_malloc)
+tests_check_module_SOURCES = tests/check_module.c $(on_module)
+tests_check_module_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_module_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS) $(P11KIT_CFLAGS)
+tests_check_module_LDFLAGS = $(AM_LDFLAGS) $(FAILING_MALLOC)
+tests_check_module_LDADD = $(HSM_LIBS) $(CHECK_LIBS)
+tests_check_module_keys_SOURCES = tests/check_module_keys.c $(on_module)
+tests_check_module_keys_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_module_keys_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS) $(P11KIT_CFLAGS)
+tests_check_module_keys_LDFLAGS = $(AM_LDFLAGS) $(FAILING_MALLOC)
+tests_check_module_keys_LDADD = $(HSM_LIBS) $(CHECK_LIBS)
+
 LONG_TESTS += tests/check_rate
 tests_check_rate_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_rate_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

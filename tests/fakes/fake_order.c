@@ -46,7 +46,7 @@ static struct fake_event *event(enum fake_what what)
 
 	if (fake_log.count == FAKE_EVENTS)
 		abort();
-	e->what = what;
+	*e = (struct fake_event){.what = what};
 	return e;
 }
 
