@@ -2,10 +2,7 @@
 
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-#define EXIT_NO_MEMORY 75 /* EX_TEMPFAIL of sysexits.h: the parent bears the process again */
 
 size_t digest_size(enum digest d)
 {
@@ -34,20 +31,15 @@ static const EVP_MD *implementation(enum digest d)
 	abort();
 }
 
-/* Nothing else lets a digest fail, and no caller could go on: the process is born again. */
-static _Noreturn void without_memory(void)
-{
-	fputs("a digest can't be computed: out of memory\n", stderr);
-	_Exit(EXIT_NO_MEMORY);
-}
-
+/* Nothing but a lack of memory, which ends a program before (memory.h), lets a digest fail; no
+ * caller could go on. */
 size_t digest_compute(enum digest d, const void *octets, size_t len, uint8_t out[DIGEST_MAX])
 {
 	unsigned written = 0;
 
 	if (EVP_Digest(octets, len, out, &written, implementation(d), NULL) != 1 ||
 		written != digest_size(d))
-		without_memory();
+		abort();
 	return written;
 }
 
@@ -72,7 +64,7 @@ static void fetch(void)
 {
 	fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
 	if (fetched == NULL || pthread_key_create(&contexts, context_free) != 0)
-		without_memory();
+		abort();
 }
 
 static EVP_MD_CTX *context(void)
@@ -83,7 +75,7 @@ static EVP_MD_CTX *context(void)
 		return ctx;
 	ctx = EVP_MD_CTX_new();
 	if (ctx == NULL || pthread_setspecific(contexts, ctx) != 0)
-		without_memory();
+		abort();
 	return ctx;
 }
 
@@ -95,10 +87,10 @@ void sha256_parts(const struct digest_part *parts, size_t n, uint8_t out[SHA256_
 	pthread_once(&once, fetch);
 	ctx = context();
 	if (EVP_DigestInit_ex(ctx, fetched, NULL) != 1)
-		without_memory();
+		abort();
 	for (size_t i = 0; i < n; i++)
 		if (EVP_DigestUpdate(ctx, parts[i].octets, parts[i].len) != 1)
-			without_memory();
+			abort();
 	if (EVP_DigestFinal_ex(ctx, out, NULL) != 1)
-		without_memory();
+		abort();
 }

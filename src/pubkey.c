@@ -51,17 +51,13 @@ static bool key_is(EVP_PKEY *key, enum key_type type)
 
 static const EVP_MD *scheme_md(const struct scheme *scheme)
 {
-	switch (scheme->digest) {
-	case DIGEST_SHA256:
-		return EVP_sha256();
-	case DIGEST_SHA384:
-		return EVP_sha384();
-	case DIGEST_SHA512:
-		return EVP_sha512();
-	case DIGEST_NONE:
-		break;
-	}
-	return NULL;
+	static const EVP_MD *(*const of[])(void) = {
+		[DIGEST_SHA256] = EVP_sha256,
+		[DIGEST_SHA384] = EVP_sha384,
+		[DIGEST_SHA512] = EVP_sha512,
+	};
+
+	return scheme->digest == DIGEST_NONE ? NULL : of[scheme->digest]();
 }
 
 static bool is_rsa(const struct scheme *scheme)

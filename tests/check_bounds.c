@@ -67,6 +67,53 @@ START_TEST(key_of_a_certificate)
 }
 END_TEST
 
+/* ---- subjects ---- */
+
+static void subject_of(X509_NAME *name, char out[256])
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *x = X509_new();
+	struct certificate c;
+	uint8_t *der = NULL;
+	int len;
+
+	X509_set_version(x, X509_VERSION_3);
+	ASN1_INTEGER_set(X509_get_serialNumber(x), 7);
+	X509_set_subject_name(x, name);
+	X509_set_issuer_name(x, name);
+	ASN1_TIME_set_string_X509(X509_getm_notBefore(x), "20260101000000Z");
+	ASN1_TIME_set_string_X509(X509_getm_notAfter(x), "20270101000000Z");
+	X509_set_pubkey(x, key);
+	ck_assert_int_gt(X509_sign(x, key, EVP_sha256()), 0);
+	len = i2d_X509(x, &der);
+	ck_assert_int_eq(certificate_read(&c, der, (size_t)len), ERR_OK);
+	memcpy(out, c.subject, sizeof c.subject);
+	certificate_free(&c);
+	OPENSSL_free(der);
+	X509_free(x);
+	EVP_PKEY_free(key);
+}
+
+/* None, and one that is longer than what is kept of it. */
+START_TEST(subjects)
+{
+	X509_NAME *name = X509_NAME_new();
+	const unsigned char unit[61] = "0123456789abcdefghijklmnopqrstuvwxyz"
+				       "0123456789abcdefghijklmn";
+	char out[256];
+
+	subject_of(name, out);
+	ck_assert_str_eq(out, "");
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_eq(
+			X509_NAME_add_entry_by_txt(name, "OU", MBSTRING_ASC, unit, 60, -1, 0), 1);
+	subject_of(name, out);
+	ck_assert_uint_eq(strlen(out), 255);
+	ck_assert_mem_eq(out, "OU=0123", 7);
+	X509_NAME_free(name);
+}
+END_TEST
+
 /* ---- lengths ---- */
 
 /* More octets than there can be: not one of them is read. */
@@ -344,6 +391,6 @@ START_TEST(hashes_that_can_t_be_read)
 }
 END_TEST
 
-RUN_SUITE("bounds", key_of_a_certificate, longer_than_anything, every_damage_of_an_rsa_key,
-	point_at_infinity, algorithms_of_requests, fields_beyond_their_bounds,
-	octets_that_are_no_record, hashes_that_can_t_be_read)
+RUN_SUITE("bounds", key_of_a_certificate, subjects, longer_than_anything,
+	every_damage_of_an_rsa_key, point_at_infinity, algorithms_of_requests,
+	fields_beyond_their_bounds, octets_that_are_no_record, hashes_that_can_t_be_read)

@@ -343,6 +343,164 @@ START_TEST(what_a_writer_can_t_mean)
 }
 END_TEST
 
+/* ---- what records say beyond their usual ---- */
+
+START_TEST(records_out_of_the_usual)
+{
+	struct buf long_text = BUF_INIT(RECORD_MAX + 1);
+	struct record r;
+
+	open_bench();
+	r = s[4].authorised; /* the writer knows of an attempt before it */
+	r.retry_of = octets_text(s[5].id);
+	ck_assert_int_eq(bench_put(&b, &r), ERR_OK);
+	ck_assert_ptr_nonnull(strstr(bench_text(&b, bench_size(&b) - 1), s[5].id));
+	record_init(&r, RECORD_KEY_REFUSED); /* without a self-test */
+	r.time = HELP_NOW;
+	r.key = octets_text("www");
+	r.reason = octets_text("key_missing");
+	ck_assert_int_eq(bench_put(&b, &r), ERR_OK);
+	ck_assert_ptr_nonnull(
+		strstr(bench_text(&b, bench_size(&b) - 1), "\"type\":\"KEY-REFUSED\""));
+	r = config; /* as many generations are known as can be, and not this one */
+	b.ledger.generation[GENERATIONS - 1] = NULL;
+	for (int i = 1; i < GENERATIONS; i++)
+		b.ledger.generation[i] = b.ledger.generation[0];
+	r.generation = octets_of(s[0].request_sha256, SHA256_SIZE);
+	ck_assert_int_eq(bench_put(&b, &r), ERR_LEDGER_UNAVAILABLE);
+	for (int i = 1; i < GENERATIONS; i++)
+		b.ledger.generation[i] = NULL;
+	while (long_text.len <= RECORD_MAX) /* longer than any record */
+		buf_u8(&long_text, 'x');
+	b.item[0].chain = b.chain;
+	b.item[0].record = held;
+	b.item[0].record.detail = octets_of(long_text.octets, long_text.len);
+	b.item[0].own = true;
+	ck_assert_int_eq(commit_group(&b.ledger, b.item, 1, b.now, b.ms), ERR_FORMAT);
+	buf_free(&long_text);
+	close_bench();
+}
+END_TEST
+
+/* A dry run: judged as if it were written, and not written; told what is there for its key. */
+START_TEST(judged_alone)
+{
+	int64_t size;
+
+	open_bench();
+	size = bench_size(&b);
+	b.item[0].judge_only = true;
+	ck_assert_int_eq(bench_put(&b, &s[0].authorised), ERR_OK);
+	ck_assert_uint_eq(b.item[0].answer.replay_issued.len, 0);
+	ck_assert_int_eq(bench_own(&b, &held), ERR_OK);
+	b.item[0].judge_only = true;
+	ck_assert_int_eq(bench_put(&b, &s[0].authorised), ERR_HELD);
+	ck_assert_int_eq(bench_size(&b), size + 1); /* the hold alone */
+	b.item[0].judge_only = false;
+	ck_assert_int_eq(bench_own(&b, &released), ERR_OK);
+	ck_assert_int_eq(bench_put(&b, &s[0].authorised), ERR_OK);
+	ck_assert_int_eq(bench_put(&b, &s[0].issued), ERR_OK);
+	size = bench_size(&b);
+	b.item[0].judge_only = true;
+	ck_assert_int_eq(bench_put(&b, &s[1].authorised), ERR_OK);
+	ck_assert_uint_gt(b.item[0].answer.replay_issued.len, 0);
+	ck_assert_int_eq(bench_size(&b), size);
+	b.item[0].judge_only = false;
+	close_bench();
+}
+END_TEST
+
+/* ---- several chains ---- */
+
+START_TEST(a_chain_that_has_not_begun)
+{
+	static const char news[] =
+		"{\"chain\":\"sign2/main\",\"idx\":5,\"key\":\"www\",\"reason\":\"ticket 7\","
+		"\"time\":1800000000,\"type\":\"HELD\"}";
+	struct chain *second;
+	int64_t size;
+
+	set_up();
+	bench_open(&b);
+	failing_store(b.ledger.store);
+	ck_assert_int_eq(ledger_serve(&b.ledger, "second", b.now, &second), ERR_OK);
+	failing_store_shared(news, ERR_OK); /* neither chain has its START */
+	ck_assert_int_eq(bench_put(&b, &start), ERR_OK);
+	ck_assert_int_eq(bench_size(&b), 1);
+	ck_assert_int_eq(bench_put(&b, &config), ERR_OK);
+	ck_assert_ptr_nonnull(strstr(bench_text(&b, 1), "\"type\":\"HELD\""));
+	ck_assert_uint_eq(second->stored.tree.size, 0); /* START comes first there */
+	ck_assert_int_eq(bench_own(&b, &held), ERR_OK); /* it is held here, too */
+	/* a flood in one chain is summed up there */
+	ck_assert_int_eq(bench_put(&b, &flood), ERR_OK);
+	ck_assert_int_eq(bench_put(&b, &flood), ERR_OK);
+	size = bench_size(&b);
+	b.ms += 120000;
+	ck_assert_int_eq(commit_group(&b.ledger, NULL, 0, b.now, b.ms), ERR_OK);
+	ck_assert_int_eq(bench_size(&b), size + 1);
+	ck_assert_ptr_nonnull(strstr(bench_text(&b, size), "\"count\":1"));
+	ck_assert_uint_eq(second->stored.tree.size, 0);
+	close_bench();
+}
+END_TEST
+
+/* ---- heads ---- */
+
+static char origin[] = "log.test";
+
+/* Each call of a head's transaction fails: there is no head, and what was before stands. */
+START_TEST(a_head_that_can_t_be_written)
+{
+	struct record head;
+	bool failed = true;
+
+	record_init(&head, RECORD_CHECKPOINT);
+	head.time = HELP_NOW;
+	for (unsigned n = 1; failed; n++) {
+		enum err e;
+
+		set_up();
+		b.sign = true;
+		b.origin = origin;
+		bench_open(&b);
+		failing_store(b.ledger.store);
+		ck_assert_int_eq(bench_put(&b, &start), ERR_OK);
+		b.item[0].chain = b.chain;
+		b.item[0].record = head;
+		b.item[0].own = true;
+		failing_store_at(n, ERR_SYSTEM);
+		e = commit_group(&b.ledger, b.item, 1, b.now, b.ms);
+		failed = failing_store_failed();
+		ck_assert_int_eq(e, failed ? ERR_SYSTEM : ERR_OK);
+		ck_assert_int_eq(bench_size(&b), failed ? 1 : 2);
+		ck_assert_uint_lt(n, 40);
+		close_bench();
+	}
+}
+END_TEST
+
+START_TEST(no_room_for_a_head)
+{
+	const struct record *one[] = {&s[4].refused};
+	struct record head;
+	int64_t size;
+
+	open_bench();
+	size = bench_size(&b);
+	failing_store_from(1, ERR_NO_ROOM);
+	ck_assert_int_eq(bench_group(&b, one, 1, 0, 0), ERR_OK);
+	ck_assert(!b.ledger.reserve);
+	ck_assert_int_eq(bench_group(&b, one, 1, 0, 0), ERR_OK); /* nothing is kept back any more */
+	ck_assert_int_eq(b.item[0].answer.refusal.err, ERR_LEDGER_UNAVAILABLE);
+	failing_store_at(0, ERR_OK);
+	record_init(&head, RECORD_CHECKPOINT);
+	head.time = HELP_NOW;
+	ck_assert_int_eq(bench_own(&b, &head), ERR_LEDGER_UNAVAILABLE);
+	ck_assert_int_eq(bench_size(&b), size);
+	close_bench();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("store_faults");
@@ -355,6 +513,11 @@ int main(void)
 	tcase_add_test(c, holds_of_other_nodes);
 	tcase_add_test(c, holds_that_can_t_be_told);
 	tcase_add_test(c, what_a_writer_can_t_mean);
+	tcase_add_test(c, records_out_of_the_usual);
+	tcase_add_test(c, judged_alone);
+	tcase_add_test(c, a_chain_that_has_not_begun);
+	tcase_add_test(c, a_head_that_can_t_be_written);
+	tcase_add_test(c, no_room_for_a_head);
 	tcase_set_timeout(c, 600);
 	suite_add_tcase(suite, c);
 

@@ -3,6 +3,10 @@
 failing_malloc = tests/failing_malloc.c tests/failing_malloc.h
 FAILING_MALLOC = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=sha256
 
+FAILING_CRYPTO = -Wl,--wrap=BN_mod_mul,--wrap=BN_mod_sqr,--wrap=BN_mod_sub \
+	-Wl,--wrap=EVP_PKEY_CTX_set_rsa_padding,--wrap=EVP_PKEY_CTX_set_rsa_mgf1_md \
+	-Wl,--wrap=EVP_PKEY_fromdata_init,--wrap=i2d_X509_PUBKEY,--wrap=X509_STORE_CTX_init
+
 vector_tables = tests/vectors/spki.txt tests/vectors/certificate.txt tests/vectors/dc.txt \
 	tests/vectors/csr.txt tests/vectors/chain.txt
 vector_makers = tests/vectors/make_vectors.py tests/vectors/certs.py tests/vectors/curves.py \

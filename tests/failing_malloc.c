@@ -18,7 +18,7 @@ static unsigned left; /* allocations up to the one that fails; 0: none does */
 static bool failed;
 static long alive; /* what our own objects have allocated */
 
-static bool fails(void)
+bool failing_malloc_fails(void)
 {
 	if (left == 0 || --left > 0)
 		return false;
@@ -28,7 +28,7 @@ static bool fails(void)
 
 void *__wrap_malloc(size_t size)
 {
-	void *made = fails() ? NULL : __real_malloc(size);
+	void *made = failing_malloc_fails() ? NULL : __real_malloc(size);
 
 	alive += made != NULL;
 	return made;
@@ -36,7 +36,7 @@ void *__wrap_malloc(size_t size)
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-	void *made = fails() ? NULL : __real_calloc(count, size);
+	void *made = failing_malloc_fails() ? NULL : __real_calloc(count, size);
 
 	alive += made != NULL;
 	return made;
@@ -44,7 +44,7 @@ void *__wrap_calloc(size_t count, size_t size)
 
 void *__wrap_realloc(void *old, size_t size)
 {
-	void *made = fails() ? NULL : __real_realloc(old, size);
+	void *made = failing_malloc_fails() ? NULL : __real_realloc(old, size);
 
 	alive += old == NULL && made != NULL;
 	return made;
@@ -60,14 +60,14 @@ static void *crypto_malloc(size_t size, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	return fails() ? NULL : __real_malloc(size);
+	return failing_malloc_fails() ? NULL : __real_malloc(size);
 }
 
 static void *crypto_realloc(void *old, size_t size, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	return fails() ? NULL : __real_realloc(old, size);
+	return failing_malloc_fails() ? NULL : __real_realloc(old, size);
 }
 
 static void crypto_free(void *old, const char *file, int line)

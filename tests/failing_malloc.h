@@ -14,6 +14,8 @@ bool failing_malloc_libcrypto(void);
 void failing_malloc_at(unsigned n);
 /* Whether it came to that. */
 bool failing_malloc_failed(void);
+/* Counts a call as an allocation; true when it is the one that fails. */
+bool failing_malloc_fails(void);
 /* What the objects have allocated and not freed, libcrypto not counted. */
 long failing_malloc_alive(void);
 

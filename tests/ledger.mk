@@ -48,7 +48,7 @@ tests_check_store_faults_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_store_faults_LDADD = $(LEDGER_CHECK)
 
 # The n-th allocation fails, of these objects' own and of libcrypto's.
-tests_check_memory_SOURCES = tests/check_memory.c $(failing_malloc) tests/run_suite.h tests/table.c tests/table.h
+tests_check_memory_SOURCES = tests/check_memory.c tests/failing_crypto.c $(failing_malloc) tests/run_suite.h tests/table.c tests/table.h
 tests_check_memory_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
-tests_check_memory_LDFLAGS = $(AM_LDFLAGS) $(FAILING_MALLOC)
+tests_check_memory_LDFLAGS = $(AM_LDFLAGS) $(FAILING_MALLOC) $(FAILING_CRYPTO)
 tests_check_memory_LDADD = $(LEDGER_CHECK)
