@@ -1,6 +1,4 @@
 /* issue(): the order of its steps, its refusals, its outcomes. Token and ledger are fakes. */
-#include "settings.h" /* DCSIGN_SANITIZED */
-
 #include <check.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -1050,7 +1048,6 @@ END_TEST
 
 /* Whatever there is no memory for: the order holds, what is granted is good, and a request is
  * answered or its answer's buffer has failed. _i: a batch with a proof; a dry run; a replay. */
-#ifndef DCSIGN_SANITIZED
 START_TEST(each_allocation_fails_once)
 {
 	struct issuer issuer = {.keys = keys, .token = (struct token *)&fake_token};
@@ -1103,7 +1100,6 @@ START_TEST(each_allocation_fails_once)
 	buf_free(&csr);
 }
 END_TEST
-#endif
 
 /* ---- the keyring, with the same fakes ---- */
 
@@ -1333,9 +1329,7 @@ int main(void)
 	tcase_add_loop_test(c, bad_signature_is_not_released, 0, 2);
 	tcase_add_loop_test(
 		c, octets_that_are_not_what_was_decided, READ_NOTHING, (int)MISREADINGS);
-#ifndef DCSIGN_SANITIZED
 	tcase_add_loop_test(c, each_allocation_fails_once, 0, 3);
-#endif
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

@@ -1,6 +1,4 @@
 /* token: URIs, attributes, sessions and signatures, against SoftHSM. */
-#include "settings.h" /* DCSIGN_SANITIZED */
-
 #include <check.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -298,9 +296,14 @@ START_TEST(token_that_goes_away)
 }
 END_TEST
 
-/* ---- a module that fails; without sanitizers, as what the module then loses is not ours ---- */
+/* ---- a module that fails ---- */
 
-#ifndef DCSIGN_SANITIZED
+/* libp11 0.4.12 loses what it has listed already when a call within a listing fails. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libp11.so\n";
+}
 
 static struct certificate served;
 
@@ -468,7 +471,6 @@ START_TEST(every_call_of_the_module_fails_once)
 	fixture_token_end(&fixture);
 }
 END_TEST
-#endif
 
 int main(void)
 {
@@ -484,10 +486,8 @@ int main(void)
 	tcase_add_test(c, attributes);
 	tcase_add_test(c, sessions);
 	tcase_add_test(c, token_that_goes_away);
-#ifndef DCSIGN_SANITIZED
 	tcase_add_loop_test(
 		c, every_call_of_the_module_fails_once, 0, (int)(sizeof codes / sizeof *codes));
-#endif
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

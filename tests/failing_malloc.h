@@ -1,7 +1,7 @@
 /*
  * The n-th allocation fails: of the objects that a test is linked from (see FAILING_MALLOC in
  * tests/core.mk), and of libcrypto where the test says so. A digest without memory ends the process
- * by design (digest.h): its allocations do not count.
+ * by design: its allocations do not count.
  */
 #ifndef DCSIGN_TESTS_FAILING_MALLOC_H
 #define DCSIGN_TESTS_FAILING_MALLOC_H

@@ -38,11 +38,8 @@ tests_check_archive_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_archive_LDADD = $(LEDGER_CHECK)
 tests_fuzz_bookmark_SOURCES = tests/fuzz_bookmark.c tests/fuzz_files.h
 tests_fuzz_bookmark_LDADD = src/ledger/libledger.a $(FUZZ_LINK) $(SQLITE_LIBS) $(PQ_LIBS) $(JANSSON_LIBS)
-# Those of builds without sanitizers: libcrypto itself loses memory when it gets none.
 check_PROGRAMS += tests/check_store_faults tests/check_memory
-if !SANITIZED
 UNIT_TESTS += tests/check_store_faults tests/check_memory
-endif
 tests_check_store_faults_SOURCES = tests/check_store_faults.c tests/fakes/failing_store.c tests/fakes/failing_store.h
 tests_check_store_faults_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_store_faults_LDADD = $(LEDGER_CHECK)
