@@ -46,62 +46,83 @@ static enum err answers_new(
 
 	for (size_t i = 0; i < count; i += chunk(items + i, count - i))
 		chunks++;
-	*out = (struct append_answers){.item = calloc(count, sizeof *out->item),
-		.waiters = calloc(chunks, sizeof *out->waiters)};
+	out->item = calloc(count, sizeof *out->item);
+	out->waiters = calloc(chunks, sizeof *out->waiters);
 	return out->item == NULL || out->waiters == NULL ? ERR_NOMEM : ERR_OK;
 }
 
-/* Waits for each chunk that was sent. */
-static enum err answers_take(struct append_answers *out, size_t sent)
+static void ask(struct append *a, enum stage stage, const struct append_item *items, size_t count,
+	struct append_answers *out)
 {
-	enum err e = ERR_OK;
+	size_t done = 0;
 
-	for (size_t i = 0; i < sent; i++) {
+	out->left = 1; /* until all are asked */
+	out->err = answers_new(out, items, count);
+	while (out->err == ERR_OK && done < count) {
+		struct waiter *w = &out->waiters[out->asked];
+
+		w->items = items + done;
+		w->count = chunk(items + done, count - done);
+		w->of = out;
+		out->left++;
+		if (waiter_ask(a, stage, w)) {
+			done += w->count;
+			out->asked++;
+		} else {
+			out->left--;
+			out->err = ERR_LEDGER_UNAVAILABLE;
+		}
+	}
+	answers_drop(out);
+}
+
+void append_begin(struct append *a, const struct append_item *items, size_t count,
+	struct append_answers *out, void (*done)(void *arg), void *arg)
+{
+	*out = (struct append_answers){.done = done, .arg = arg};
+	ask(a, OPEN, items, count, out);
+}
+
+enum err append_finish(struct append_answers *out, struct refusal *why)
+{
+	for (size_t i = 0; i < out->asked; i++) {
 		struct waiter *w = &out->waiters[i];
 
-		waiter_wait(w);
 		out->messages++;
 		if (w->answer == NULL) {
-			e = ERR_LEDGER_UNAVAILABLE;
+			out->err = ERR_LEDGER_UNAVAILABLE;
 			continue;
 		}
 		memcpy(&out->item[out->count], &w->answer->body->item[w->first],
 			w->count * sizeof *out->item);
 		out->count += w->count;
 	}
-	return e;
+	return out->err == ERR_OK ? ERR_OK : append_unavailable(why);
+}
+
+void append_flush(struct append *a)
+{
+	waiters_flush(a);
+}
+
+static void post(void *woken)
+{
+	sem_post(woken);
 }
 
 static enum err append_all(struct append *a, enum stage stage, const struct append_item *items,
 	size_t count, struct append_answers *out, struct refusal *why)
 {
-	const struct refusal *refused = NULL;
-	size_t sent = 0, done = 0;
-	enum err e = answers_new(out, items, count), taken;
+	sem_t woken;
 
-	while (e == ERR_OK && done < count) {
-		struct waiter *w = &out->waiters[sent];
-
-		w->items = items + done;
-		w->count = chunk(items + done, count - done);
-		if (waiter_ask(a, stage, w)) {
-			done += w->count;
-			sent++;
-		} else {
-			e = ERR_LEDGER_UNAVAILABLE;
-		}
-	}
-	taken = answers_take(out, sent);
-	if (e == ERR_OK)
-		e = taken;
-	for (size_t i = 0; stage == GREETED && e == ERR_OK && i < out->count; i++)
-		if (out->item[i].refusal.err != ERR_OK)
-			refused = &out->item[i].refusal;
-	if (e == ERR_OK && stage == GREETED && refused == NULL)
-		link_advance(a, &out->waiters[0], OPEN);
-	if (refused != NULL)
-		return refuse(why, refused->err, "", "%s", refused->detail);
-	return e == ERR_OK ? ERR_OK : append_unavailable(why);
+	*out = (struct append_answers){.done = post, .arg = &woken};
+	sem_init(&woken, 0, 0);
+	ask(a, stage, items, count, out);
+	waiters_flush(a);
+	while (sem_wait(&woken) != 0)
+		;
+	sem_destroy(&woken);
+	return append_finish(out, why);
 }
 
 enum err append_records(struct append *a, const struct append_item *items, size_t count,
@@ -113,7 +134,15 @@ enum err append_records(struct append *a, const struct append_item *items, size_
 enum err append_first(struct append *a, const struct append_item *items, size_t count,
 	struct append_answers *out, struct refusal *why)
 {
-	return append_all(a, GREETED, items, count, out, why);
+	enum err e = append_all(a, GREETED, items, count, out, why);
+
+	for (size_t i = 0; e == ERR_OK && i < out->count; i++)
+		if (out->item[i].refusal.err != ERR_OK)
+			return refuse(why, out->item[i].refusal.err, "", "%s",
+				out->item[i].refusal.detail);
+	if (e == ERR_OK)
+		link_advance(a, &out->waiters[0], OPEN);
+	return e;
 }
 
 void append_answers_free(struct append_answers *out)

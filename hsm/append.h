@@ -42,6 +42,12 @@ struct append_answers {
 	struct msg_appended *item; /* owned */
 	struct waiter *waiters;	   /* owned: with the messages that the answers point into */
 	size_t messages;
+
+	size_t asked;	       /* messages under way */
+	enum err err;	       /* why there are not more */
+	_Atomic unsigned left; /* until done is called */
+	void (*done)(void *arg);
+	void *arg;
 };
 /*
  * Makes 1..MSG_ITEMS records durable, in order, and waits. As few transactions as the size of a
@@ -50,8 +56,17 @@ struct append_answers {
  */
 enum err append_records(struct append *a, const struct append_item *items, size_t count,
 	struct append_answers *out, struct refusal *why);
-/* The same for START and CONFIG after append_open; opens the channel for everybody when all were
- * taken, else gives the refusal. */
+/*
+ * The same without waiting: done(arg) is called once, by any thread and perhaps before this
+ * returns; then append_finish tells, and the answers are to be freed. Until then items and answers
+ * stay where they are. What is asked leaves when append_flush is called, or with what others ask.
+ */
+void append_begin(struct append *a, const struct append_item *items, size_t count,
+	struct append_answers *out, void (*done)(void *arg), void *arg);
+enum err append_finish(struct append_answers *out, struct refusal *why);
+void append_flush(struct append *a);
+/* The same as append_records for START and CONFIG after append_open; opens the channel for
+ * everybody when all were taken, else gives the refusal. */
 enum err append_first(struct append *a, const struct append_item *items, size_t count,
 	struct append_answers *out, struct refusal *why);
 void append_answers_free(struct append_answers *out);

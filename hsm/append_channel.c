@@ -124,7 +124,7 @@ static void hand_out(struct append_message *m, struct waiter *group)
 		first += w->count;
 		m->users++;
 		w->answer = m;
-		sem_post(&w->woken);
+		waiter_wake(w);
 	}
 }
 
@@ -231,9 +231,13 @@ enum err append_open(
 	enum err e;
 
 	strncpy(w.name, token, sizeof w.name - 1);
+	sem_init(&w.woken, 0, 0);
 	if (!waiter_ask(a, FRESH, &w))
 		return greeted(a, answer) ? ERR_OK : append_unavailable(why);
-	waiter_wait(&w);
+	waiters_flush(a);
+	while (sem_wait(&w.woken) != 0)
+		;
+	sem_destroy(&w.woken);
 	if (w.answer == NULL)
 		return append_unavailable(why);
 	e = msg_open(&head, &body, w.answer->octets, w.answer->len);

@@ -33,10 +33,11 @@ struct waiter {
 	struct waiter *next;
 	const struct append_item *items; /* borrowed; NULL: HELLO */
 	uint16_t count;
-	char name[NAME_SIZE]; /* HELLO's */
-	uint64_t serial;      /* of the message that it went with */
-	uint64_t number;      /* of the link */
-	sem_t woken;
+	char name[NAME_SIZE];	       /* HELLO's */
+	uint64_t serial;	       /* of the message that it went with */
+	uint64_t number;	       /* of the link */
+	struct append_answers *of;     /* whose answer it is a part of; NULL: HELLO's */
+	sem_t woken;		       /* HELLO's */
 	struct append_message *answer; /* a reference; NULL: the channel was lost */
 	size_t first;		       /* of body->item: its first one */
 };
@@ -61,11 +62,13 @@ enum err append_unavailable(struct refusal *why);
 void link_drop(struct link *link);
 
 /* append_waiting.c: those who wait.
- * Puts the waiter on the list, if there is a link at this stage, and sends what may be sent now.
- * False: there is none. */
+ * Puts the waiter on the list, if there is a link at this stage; waiters_flush sends it. False:
+ * there is none. */
 bool waiter_ask(struct append *a, enum stage stage, struct waiter *w);
-/* Waits for the answer. */
-void waiter_wait(struct waiter *w);
+/* It has its answer, or gets none: it may go while this is called. */
+void waiter_wake(struct waiter *w);
+/* One less is awaited, the last one tells. */
+void answers_drop(struct append_answers *out);
 /* Takes those who went with this message, in their order. With the lock held. */
 struct waiter *waiters_sent(struct append *a, uint64_t serial);
 /* Nobody answers these any more. */

@@ -7,9 +7,23 @@
 void waiters_give_up(struct waiter *list)
 {
 	for (struct waiter *w = list, *next; w != NULL; w = next) {
-		next = w->next; /* it may go as soon as it is woken */
-		sem_post(&w->woken);
+		next = w->next;
+		waiter_wake(w);
 	}
+}
+
+void answers_drop(struct append_answers *out)
+{
+	if (--out->left == 0)
+		out->done(out->arg);
+}
+
+void waiter_wake(struct waiter *w)
+{
+	if (w->of != NULL)
+		answers_drop(w->of);
+	else
+		sem_post(&w->woken);
 }
 
 static void put_last(struct waiter **first, struct waiter **last, struct waiter *w)
@@ -139,7 +153,6 @@ bool waiter_ask(struct append *a, enum stage stage, struct waiter *w)
 {
 	bool there;
 
-	sem_init(&w->woken, 0, 0);
 	pthread_mutex_lock(&a->lock);
 	there = a->link != NULL && a->link->stage == stage;
 	if (there) {
@@ -147,14 +160,5 @@ bool waiter_ask(struct append *a, enum stage stage, struct waiter *w)
 		put_last(&a->waiting, &a->waiting_last, w);
 	}
 	pthread_mutex_unlock(&a->lock);
-	if (there)
-		waiters_flush(a);
 	return there;
-}
-
-void waiter_wait(struct waiter *w)
-{
-	while (sem_wait(&w->woken) != 0)
-		;
-	sem_destroy(&w->woken);
 }

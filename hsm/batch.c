@@ -42,14 +42,24 @@ void submit(const struct batch *b, struct submission *s, struct credential *c)
 	};
 }
 
-enum err submission_send(struct batch *b, struct submission *s, struct refusal *why)
+bool submission_begin(struct batch *b, struct submission *s)
 {
-	int64_t before = monotonic_us();
-	enum err e = append_records(b->issuer->ledger, s->item, s->count, &s->answers, why);
+	b->sent = s;
+	if (s == NULL || s->count == 0)
+		return false;
+	s->begun = monotonic_us();
+	append_begin(b->issuer->ledger, s->item, s->count, &s->answers, b->ready, b->arg);
+	return true;
+}
+
+enum err submission_finish(struct batch *b, struct refusal *why)
+{
+	struct submission *s = b->sent;
+	enum err e = append_finish(&s->answers, why);
 
 	append_chain(b->issuer->ledger, s->chain);
-	span_end(SPAN_LEDGER, before);
-	counter_add(COUNTER_LEDGER_US, (uint64_t)(monotonic_us() - before));
+	span_end(SPAN_LEDGER, s->begun);
+	counter_add(COUNTER_LEDGER_US, (uint64_t)(monotonic_us() - s->begun));
 	return e;
 }
 
@@ -65,8 +75,10 @@ enum err batch_begin(struct batch *b, const struct issuer *issuer, const struct 
 {
 	enum err e = ERR_OK;
 
-	*b = (struct batch){
-		.issuer = issuer, .ask = ask, .deadline = deadline, .count = ask->count};
+	b->issuer = issuer;
+	b->ask = ask;
+	b->deadline = deadline;
+	b->count = ask->count;
 	b->item = calloc(ask->count, sizeof *b->item);
 	b->answer = answer_new(ask);
 	if (b->item == NULL || b->answer == NULL)
@@ -97,6 +109,7 @@ void batch_end(struct batch *b)
 		buf_free(&c->dc);
 		buf_free(&c->record);
 	}
+	submission_free(b->sent);
 	free(b->item);
 	free(b->answer);
 }

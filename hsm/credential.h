@@ -47,9 +47,23 @@ struct batch {
 	struct credential *item;
 	_Atomic size_t next; /* to be signed */
 	struct msg_issue_answer *answer;
+
+	enum phase {
+		PHASE_DECIDE,
+		PHASE_AUTHORISE,
+		PHASE_AUTHORISED, /* the ledger has answered */
+		PHASE_SIGN,
+		PHASE_CONCLUDED, /* the ledger has answered */
+		PHASE_ANSWER
+	} phase; /* that comes next */
+	int64_t attempt;
+	bool late; /* when its outcomes were written down */
+	struct submission *sent;
+	void (*ready)(void *arg); /* the ledger has answered */
+	void *arg;
 };
 
-/* Memory, ids and the one clock reading; batch_end in any case. */
+/* Memory, ids and the one clock reading, into a batch of zeros; batch_end in any case. */
 enum err batch_begin(struct batch *b, const struct issuer *issuer, const struct msg_issue *ask,
 	struct deadline *deadline, struct refusal *why);
 void batch_end(struct batch *b);
@@ -63,13 +77,17 @@ struct submission {
 	struct append_item *item; /* behind it */
 	struct credential **of;
 	struct append_answers answers;
+	int64_t begun;
 	char chain[2 * NAME_SIZE + 8];
 };
 struct submission *submission_new(size_t most); /* empty; NULL: out of memory */
 /* Adds c->record; of a dry run, to be judged and not to be written. */
 void submit(const struct batch *b, struct submission *s, struct credential *c);
-/* Makes them durable; s->answers tell of each. */
-enum err submission_send(struct batch *b, struct submission *s, struct refusal *why);
+/* Asks the ledger to make them durable; b->ready is called when it has, by any thread and perhaps
+ * before this returns. False: there are none. */
+bool submission_begin(struct batch *b, struct submission *s);
+/* What became of b->sent: s->answers tell of each. */
+enum err submission_finish(struct batch *b, struct refusal *why);
 void submission_free(struct submission *s);
 
 /* May this credential exist? Fills it up to STEP_DECIDED with the octets to be signed. */

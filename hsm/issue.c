@@ -75,13 +75,12 @@ static void fit(struct batch *b)
 			refused(b, &b->item[i], &why);
 }
 
-/* Writes down what is about to be signed, after the ledger's judgement; of a dry run only asks for
- * that. True when there is something to sign. */
-static bool authorise(struct batch *b, int64_t attempt)
+/* Has written down what is about to be signed, after the ledger's judgement; of a dry run only asks
+ * for that. False: there is nothing. */
+static bool authorise(struct batch *b)
 {
 	struct submission *s = submission_new(b->count);
 	struct refusal why = {.err = ERR_OK};
-	bool any = false;
 
 	for (size_t i = 0; i < b->count; i++) {
 		struct credential *c = &b->item[i];
@@ -89,7 +88,7 @@ static bool authorise(struct batch *b, int64_t attempt)
 		if (c->step != STEP_DECIDED)
 			continue;
 		why = (struct refusal){.err = ERR_OK};
-		c->attempt = attempt;
+		c->attempt = b->attempt;
 		if (s == NULL)
 			refuse(&why, ERR_NOMEM, "", "%s", "");
 		else if (deadline_passed(b->deadline))
@@ -104,18 +103,23 @@ static bool authorise(struct batch *b, int64_t attempt)
 			deadline_otherwise(b->deadline, i, ERR_OUTCOME_UNKNOWN);
 		submit(b, s, c);
 	}
-	if (s != NULL && s->count > 0) {
-		bool durable = submission_send(b, s, &why) == ERR_OK;
+	return submission_begin(b, s);
+}
 
-		for (size_t i = 0; i < s->count; i++) {
-			if (durable)
-				authorised(b, s->of[i], s->chain, &s->answers.item[i]);
-			else
-				refused(b, s->of[i], &why);
-			any = any || s->of[i]->step == STEP_AUTHORISED;
-		}
+/* True when there is something to sign. */
+static bool authorised_all(struct batch *b)
+{
+	struct submission *s = b->sent;
+	struct refusal why = {.err = ERR_OK};
+	bool durable = submission_finish(b, &why) == ERR_OK, any = false;
+
+	for (size_t i = 0; i < s->count; i++) {
+		if (durable)
+			authorised(b, s->of[i], s->chain, &s->answers.item[i]);
+		else
+			refused(b, s->of[i], &why);
+		any = any || s->of[i]->step == STEP_AUTHORISED;
 	}
-	submission_free(s);
 	return any;
 }
 
@@ -236,13 +240,13 @@ static void concluded(struct batch *b, struct credential *c, bool late, const ch
 	}
 }
 
-/* Writes down what became of every signature. What is not written down does not leave. */
-static void conclude(struct batch *b)
+/* Has written down what became of every signature. What is not written down does not leave. */
+static bool conclude(struct batch *b)
 {
 	struct submission *s = submission_new(b->count);
 	struct refusal why = {.err = ERR_OK};
-	bool late = deadline_passed(b->deadline), durable = false;
 
+	b->late = deadline_passed(b->deadline);
 	for (size_t i = 0; i < b->count; i++) {
 		struct credential *c = &b->item[i];
 		enum err e = ERR_NOMEM;
@@ -250,7 +254,7 @@ static void conclude(struct batch *b)
 		if (c->step != STEP_SIGNED && c->step != STEP_FAILED && c->step != STEP_UNKNOWN)
 			continue;
 		if (s != NULL)
-			e = c->step == STEP_SIGNED ? evidence_signed(b, c, late)
+			e = c->step == STEP_SIGNED ? evidence_signed(b, c, b->late)
 						   : evidence_unsigned(b, c);
 		if (e == ERR_OK) {
 			submit(b, s, c);
@@ -259,18 +263,24 @@ static void conclude(struct batch *b)
 		refuse(&why, ERR_OUTCOME_UNKNOWN, "", "%s", "");
 		refused(b, c, &why);
 	}
-	if (s != NULL && s->count > 0)
-		durable = submission_send(b, s, &why) == ERR_OK;
-	for (size_t i = 0; s != NULL && i < s->count; i++) {
+	return submission_begin(b, s);
+}
+
+static void concluded_all(struct batch *b)
+{
+	struct submission *s = b->sent;
+	struct refusal why = {.err = ERR_OK};
+	bool durable = submission_finish(b, &why) == ERR_OK;
+
+	for (size_t i = 0; i < s->count; i++) {
 		if (durable) {
-			concluded(b, s->of[i], late, s->chain, &s->answers.item[i]);
+			concluded(b, s->of[i], b->late, s->chain, &s->answers.item[i]);
 			continue;
 		}
 		if (s->of[i]->step != STEP_FAILED)
 			refuse(&why, ERR_OUTCOME_UNKNOWN, "", "%s", "");
 		refused(b, s->of[i], &why);
 	}
-	submission_free(s);
 }
 
 /* Refusals of our own; what the ledger refused it has written down itself. */
@@ -291,7 +301,6 @@ static void record_refusals(struct batch *b)
 /* The verdict that the real request would get now, the ledger's part too. */
 static void grant_dry_run(struct batch *b)
 {
-	(void)authorise(b, 1);
 	for (size_t i = 0; i < b->count; i++) {
 		struct credential *c = &b->item[i];
 
@@ -302,29 +311,90 @@ static void grant_dry_run(struct batch *b)
 	}
 }
 
-void issue(const struct issuer *issuer, const struct msg_issue *ask, struct deadline *deadline,
-	struct buf *answer)
+struct batch *issue_begin(const struct issuer *issuer, const struct msg_issue *ask,
+	struct deadline *deadline, void (*ready)(void *arg), void *arg, struct refusal *why)
 {
-	struct refusal why = {.err = ERR_OK};
-	struct batch b;
+	struct batch *b = calloc(1, sizeof *b);
 
-	if (batch_begin(&b, issuer, ask, deadline, &why) != ERR_OK) {
-		issue_refuse_all(ask, &why, answer);
-	} else {
-		decide_all(&b);
-		fit(&b);
-		if (ask->dry_run) {
-			grant_dry_run(&b);
-		} else {
-			record_refusals(&b);
-			for (int64_t attempt = 1; authorise(&b, attempt); attempt++) {
-				sign_all(&b);
-				conclude(&b);
-			}
-		}
-		msg_issue_answer_write(answer, b.answer);
+	if (b == NULL) {
+		refuse(why, ERR_NOMEM, "", "%s", "");
+		return NULL;
 	}
-	batch_end(&b);
+	b->ready = ready;
+	b->arg = arg;
+	if (batch_begin(b, issuer, ask, deadline, why) == ERR_OK)
+		return b;
+	issue_end(b);
+	return NULL;
+}
+
+/* The ledger's answers have been taken. */
+static void answered(struct batch *b, enum phase next)
+{
+	submission_free(b->sent);
+	b->sent = NULL;
+	b->phase = next;
+}
+
+/* One phase. False: the next one is for when the ledger has answered, by whatever thread: from then
+ * on this one must not touch the batch. */
+static bool advance(struct batch *b)
+{
+	switch (b->phase) {
+	case PHASE_DECIDE:
+		decide_all(b);
+		fit(b);
+		if (!b->ask->dry_run)
+			record_refusals(b);
+		b->phase = PHASE_AUTHORISE;
+		return true;
+	case PHASE_AUTHORISE:
+		b->attempt++;
+		b->phase = PHASE_AUTHORISED;
+		if (authorise(b))
+			return false;
+		answered(b, PHASE_ANSWER);
+		return true;
+	case PHASE_AUTHORISED:
+		answered(b, authorised_all(b) && !b->ask->dry_run ? PHASE_SIGN : PHASE_ANSWER);
+		return true;
+	case PHASE_SIGN:
+		sign_all(b);
+		b->phase = PHASE_CONCLUDED;
+		if (conclude(b))
+			return false;
+		answered(b, PHASE_AUTHORISE);
+		return true;
+	case PHASE_CONCLUDED:
+		concluded_all(b);
+		answered(b, PHASE_AUTHORISE);
+		return true;
+	case PHASE_ANSWER:
+		break;
+	}
+	return true;
+}
+
+bool issue_go_on(struct batch *b, struct buf *answer)
+{
+	while (b->phase != PHASE_ANSWER)
+		if (!advance(b))
+			return false;
+	if (b->ask->dry_run)
+		grant_dry_run(b);
+	msg_issue_answer_write(answer, b->answer);
+	return true;
+}
+
+bool issue_signs(const struct batch *b)
+{
+	return b->phase == PHASE_AUTHORISED && !b->ask->dry_run;
+}
+
+void issue_end(struct batch *b)
+{
+	batch_end(b);
+	free(b);
 }
 
 void issue_refuse_all(const struct msg_issue *ask, const struct refusal *why, struct buf *answer)

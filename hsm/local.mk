@@ -31,7 +31,8 @@ hsm_libhsm_a_SOURCES = \
 	hsm/evidence.c \
 	hsm/batch.c \
 	hsm/issue.c hsm/issue.h \
-	hsm/queue.c hsm/queue.h hsm/line.h \
+	hsm/queue.c hsm/queue.h hsm/queue_private.h hsm/line.h \
+	hsm/queue_work.c \
 	hsm/watchdog.c hsm/watchdog.h \
 	hsm/resources.c hsm/resources.h \
 	hsm/keeper.c hsm/keeper.h

@@ -1,5 +1,6 @@
-#include "queue.h"
+#include "queue_private.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +10,7 @@
 #include "log.h"
 #include "token.h"
 
-#define SEND_MS	   200
-#define PENDING_MS 2500 /* a request waits so long for its keys, if its deadline allows it */
+#define SEND_MS 200
 
 void queue_answer(struct line *api, uint64_t serial, const struct buf *body)
 {
@@ -29,16 +29,16 @@ void queue_answer(struct line *api, uint64_t serial, const struct buf *body)
 	buf_free(&message);
 }
 
-static void job_free(struct job *j)
+void job_free(struct job *j)
 {
 	line_unref(j->api);
 	deadline_destroy(&j->deadline);
+	free(j->ask);
 	free(j->octets);
 	free(j);
 }
 
-/* With the lock held. */
-static void job_remove(struct queue *q, struct job *j)
+void job_remove(struct queue *q, struct job *j)
 {
 	*(j->previous == NULL ? &q->first : &j->previous->next) = j->next;
 	*(j->next == NULL ? &q->last : &j->next->previous) = j->previous;
@@ -50,46 +50,7 @@ static void job_remove(struct queue *q, struct job *j)
 	counter_set(COUNTER_WORKERS_BUSY, q->busy);
 }
 
-static struct job *job_take(struct queue *q)
-{
-	struct job *j;
-
-	pthread_mutex_lock(&q->lock);
-	for (;;) {
-		for (j = q->waiting > 0 ? q->first : NULL; j != NULL && (j->taken || !j->ready);
-			j = j->next)
-			;
-		if (j != NULL || q->stopping)
-			break;
-		pthread_cond_wait(&q->work, &q->lock);
-	}
-	if (j != NULL) {
-		j->taken = true;
-		q->waiting--;
-		q->busy++;
-		counter_set(COUNTER_QUEUE, q->waiting);
-		counter_set(COUNTER_WORKERS_BUSY, q->busy);
-	}
-	pthread_mutex_unlock(&q->lock);
-	return j;
-}
-
-/* The configuration may have changed since it was ready: then it waits again. */
-static bool waits_again(struct queue *q, struct job *j, const struct msg_issue *ask)
-{
-	if (q->pending == NULL || monotonic_us() - j->arrived > PENDING_MS * 1000 ||
-		!q->pending(q->arg, ask))
-		return false;
-	pthread_mutex_lock(&q->lock);
-	j->taken = j->ready = false;
-	q->busy--;
-	q->waiting++;
-	pthread_mutex_unlock(&q->lock);
-	return true;
-}
-
-/* The answer of somebody whose time is over; or why nothing is begun. */
-static void expire(struct queue *q, struct job *j, const struct refusal *why)
+void job_expire(struct queue *q, struct job *j, const struct refusal *why)
 {
 	struct msg_issue_answer *a = calloc(1, sizeof *a);
 	struct buf body = BUF_INIT(MSG_MAX);
@@ -112,69 +73,6 @@ static void expire(struct queue *q, struct job *j, const struct refusal *why)
 	free(a);
 }
 
-/* False: it is not done, and stays in the queue. */
-static bool job_do(struct queue *q, struct job *j, struct msg_issue *ask)
-{
-	struct buf answer = BUF_INIT(MSG_MAX);
-	struct issuer context;
-	struct msg_head head;
-	struct reader body;
-
-	if (deadline_passed(&j->deadline)) {
-		if (deadline_claim(&j->deadline)) /* else queue_expire has answered */
-			expire(q, j, NULL);
-		return true;
-	}
-	if (msg_open(&head, &body, j->octets, j->len) != ERR_OK ||
-		msg_issue_read(ask, &body) != ERR_OK)
-		return true; /* was read once before */
-	q->acquire(q->arg, &context);
-	if (waits_again(q, j, ask)) {
-		q->release(q->arg, &context);
-		return false;
-	}
-	span_end(SPAN_QUEUE, j->arrived);
-	issue(&context, ask, &j->deadline, &answer);
-	if (deadline_claim(&j->deadline))
-		queue_answer(j->api, j->serial, &answer);
-	span_end(SPAN_TOTAL, j->arrived);
-	q->release(q->arg, &context);
-	buf_free(&answer);
-	return true;
-}
-
-static void *worker(void *arg)
-{
-	struct queue *q = arg;
-	struct msg_issue *ask = malloc(sizeof *ask);
-	struct job *j;
-
-	while (ask != NULL && (j = job_take(q)) != NULL) {
-		if (!job_do(q, j, ask))
-			continue;
-		pthread_mutex_lock(&q->lock);
-		job_remove(q, j);
-		pthread_mutex_unlock(&q->lock);
-		job_free(j);
-	}
-	free(ask);
-	return NULL;
-}
-
-enum err queue_start(struct queue *q, unsigned workers)
-{
-	pthread_mutex_init(&q->lock, NULL);
-	pthread_cond_init(&q->work, NULL);
-	q->thread = calloc(workers, sizeof *q->thread);
-	q->scratch = calloc(1, sizeof *q->scratch);
-	if (q->thread == NULL || q->scratch == NULL)
-		return ERR_NOMEM;
-	for (; q->workers < workers; q->workers++)
-		if (pthread_create(&q->thread[q->workers], NULL, worker, q) != 0)
-			return ERR_SYSTEM;
-	return ERR_OK;
-}
-
 static struct job *job_new(struct line *api, uint64_t serial, const struct msg_issue *ask,
 	const uint8_t *octets, size_t len, int64_t deadline)
 {
@@ -183,7 +81,10 @@ static struct job *job_new(struct line *api, uint64_t serial, const struct msg_i
 	if (j == NULL)
 		return NULL;
 	j->octets = malloc(len);
-	if (j->octets == NULL) {
+	j->ask = malloc(offsetof(struct msg_issue, item) + ask->count * sizeof *ask->item);
+	if (j->octets == NULL || j->ask == NULL) {
+		free(j->octets);
+		free(j->ask);
 		free(j);
 		return NULL;
 	}
@@ -203,9 +104,12 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 {
 	struct job *j = job_new(api, serial, ask, octets, len, deadline);
 	enum err e = j == NULL ? ERR_NOMEM : ERR_OK;
+	bool call = false;
 
 	if (e != ERR_OK)
 		return e;
+	j->queue = q;
+	j->since = monotonic_ms();
 	j->ready = q->pending == NULL || !q->pending(q->arg, ask);
 	pthread_mutex_lock(&q->lock);
 	if (q->stopping)
@@ -218,11 +122,12 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 		q->last = j;
 		q->waiting++;
 		counter_set(COUNTER_QUEUE, q->waiting);
+		call = queue_calls(q);
 	}
 	pthread_mutex_unlock(&q->lock);
-	if (e == ERR_OK)
+	if (call)
 		pthread_cond_signal(&q->work);
-	else
+	if (e != ERR_OK)
 		job_free(j);
 	return e;
 }
@@ -255,6 +160,7 @@ unsigned queue_unanswered(struct queue *q)
 unsigned queue_expire(struct queue *q)
 {
 	int64_t now = monotonic_ms();
+	bool call;
 	unsigned n;
 
 	pthread_mutex_lock(&q->lock);
@@ -262,18 +168,22 @@ unsigned queue_expire(struct queue *q)
 		next = j->next;
 		if (!j->ready && settled(q, j)) {
 			j->ready = true;
-			pthread_cond_signal(&q->work);
+			j->since = now;
 		}
 		if (now < j->deadline.at || !deadline_claim(&j->deadline))
 			continue;
-		expire(q, j, NULL);
+		job_expire(q, j, NULL);
 		if (!j->taken) {
 			job_remove(q, j);
 			job_free(j);
 		}
 	}
 	n = q->waiting + q->busy;
+	call = queue_calls(q) || queue_stale(q);
 	pthread_mutex_unlock(&q->lock);
+	if (call)
+		pthread_cond_signal(&q->work);
+	append_flush(q->ledger);
 	return n;
 }
 
@@ -284,7 +194,7 @@ void queue_refuse(struct queue *q, const struct refusal *why)
 		next = j->next;
 		if (j->taken || !deadline_claim(&j->deadline))
 			continue;
-		expire(q, j, why);
+		job_expire(q, j, why);
 		job_remove(q, j);
 		job_free(j);
 	}

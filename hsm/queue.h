@@ -1,4 +1,8 @@
-/* Requests on their way: a bounded queue, N workers, and a deadline for each. */
+/*
+ * Requests on their way: a bounded queue, N workers, and a deadline for each. While the ledger
+ * works on a request, no worker waits for it: it comes back to whichever is awake. At most as many
+ * requests as there are workers are under way.
+ */
 #ifndef DCSIGN_QUEUE_H
 #define DCSIGN_QUEUE_H
 
@@ -8,9 +12,15 @@
 
 struct job {
 	struct job *next, *previous; /* in the list of all that are under way */
-	bool taken;		     /* by a worker */
+	bool taken;		     /* by a worker: it is under way */
 	bool ready;		     /* for one: nothing is awaited */
-	struct line *api;	     /* where the answer goes */
+	struct queue *queue;
+	struct job *after;     /* in the list of those that go on */
+	int64_t since;	       /* monotonic_ms: it can be begun, or go on */
+	struct issuer context; /* until it ends */
+	struct msg_issue *ask; /* owned, from octets */
+	struct batch *batch;   /* NULL: not begun */
+	struct line *api;      /* where the answer goes */
 	uint64_t serial;
 	int64_t arrived; /* monotonic_us */
 	uint8_t *octets; /* the ISSUE message, owned */
@@ -20,14 +30,24 @@ struct job {
 	struct deadline deadline;
 };
 
+struct jobs {
+	struct job *first, *last;
+};
+
 struct queue {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	struct job *first, *last; /* all under way, oldest first */
+	struct job *first, *last; /* all, oldest first */
 	unsigned waiting, busy;	  /* not taken, taken */
 	bool stopping;
 	unsigned workers;
 	pthread_t *thread;
+	/* of those that the ledger has answered: the token is asked next, or not */
+	struct jobs signers, others;
+	unsigned crowd;		/* signatures for signers */
+	unsigned signing, away; /* workers that ask the token, and of these for long */
+	unsigned idle, called;	/* workers that sleep, and of these are woken */
+	bool asked;		/* something for the ledger has not left */
 	/* the request's context at this moment; release gives it back */
 	void (*acquire)(void *arg, struct issuer *out);
 	void (*release)(void *arg, struct issuer *context);

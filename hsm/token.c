@@ -303,9 +303,19 @@ void token_give_up(struct token *t)
 	token_set_lost(t);
 }
 
-unsigned token_width(struct token *t)
+unsigned token_width(const struct token *t)
 {
 	return gate_width(&t->gate);
+}
+
+unsigned token_turn(const struct token *t)
+{
+	return gate_turn(&t->gate);
+}
+
+void token_crowd(struct token *t, bool crowd)
+{
+	gate_crowd(&t->gate, crowd);
 }
 
 /* Is any private key to be found? A token that went away has none. */

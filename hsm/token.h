@@ -66,7 +66,10 @@ bool token_stuck(const struct token *t, int64_t limit_ms);
 void token_give_up(struct token *t);
 unsigned token_sessions_open(const struct token *t);
 /* How many threads can sign at the same time now, at least 1. */
-unsigned token_width(struct token *t);
+unsigned token_width(const struct token *t);
+/* gate_turn and gate_crowd of its gate. */
+unsigned token_turn(const struct token *t);
+void token_crowd(struct token *t, bool crowd);
 
 /* A private key. Handles hold as long as the process lives. */
 struct token_key {

@@ -8,9 +8,12 @@
 #define FORGET_MANY 8	   /* ... so many times the mean, is forgotten */
 #define LOOK_MS	    20
 #define WINDOW_US   50000
-#define WINDOW_MANY 4  /* signatures of each thread in a window */
-#define DISTANT	    10 /* a stay of which the thread works less than one part of so many */
-#define FIRST	    16 /* stays that show whether it is so */
+#define WINDOW_MANY 4	 /* signatures of each thread in a window */
+#define DISTANT	    10	 /* a stay of which the thread works less than one part of so many */
+#define FIRST	    16	 /* stays that show whether it is so */
+#define TURN_US	    1000 /* of work that one thread does in turn */
+#define TURN_MOST   16
+#define TURN_NEVER  5000 /* microseconds of a stay in the mean: nobody stands behind another */
 #define RESTS	    16
 #define RESTS_MOST  128
 #define BETTER	    1.05 /* a wider gate must gain this much */
@@ -33,7 +36,11 @@ void gate_init(struct gate *g, unsigned most, unsigned width)
 {
 	pthread_condattr_t monotonic;
 
-	*g = (struct gate){.most = most, .adapts = width == 0, .width = width == 0 ? most : width};
+	*g = (struct gate){.most = most,
+		.adapts = width == 0,
+		.width = width == 0 ? most : width,
+		.least = INT64_MAX,
+		.turn = 1};
 	g->climb.rests = RESTS;
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_condattr_init(&monotonic);
@@ -128,7 +135,8 @@ static void window(struct gate *g, const struct pass *p, int64_t now)
 	struct climb *c = &g->climb;
 	bool distant;
 
-	if (c->begun == 0 || g->waiting == 0) { /* not full: the rate is the askers' */
+	if (c->begun == 0 ||
+		(g->waiting == 0 && !g->crowd)) { /* not full: the rate is the askers' */
 		c->begun = now;
 		c->done = 0;
 		c->cpu = c->stays = 0;
@@ -155,8 +163,14 @@ static void first_look(struct gate *g, const struct pass *p, int64_t now)
 	int64_t work = clock_us(CLOCK_THREAD_CPUTIME_ID) - p->cpu;
 
 	g->worked += work * DISTANT >= now - p->since;
+	if (work < g->least)
+		g->least = work;
 	if (++g->seen < FIRST || 2 * g->worked < FIRST)
 		return;
+	if (g->least * TURN_MOST <= TURN_US)
+		g->turn = TURN_MOST;
+	else if (g->least < TURN_US)
+		g->turn = (unsigned)(TURN_US / g->least);
 	g->width = 1;
 	g->climb = (struct climb){.up = true, .rests = RESTS};
 }
@@ -182,12 +196,17 @@ void gate_leave(struct gate *g, struct pass *p)
 	pthread_mutex_unlock(&g->lock);
 }
 
-unsigned gate_width(struct gate *g)
+unsigned gate_width(const struct gate *g)
 {
-	unsigned width;
+	return g->width;
+}
 
-	pthread_mutex_lock(&g->lock);
-	width = g->width;
-	pthread_mutex_unlock(&g->lock);
-	return width;
+unsigned gate_turn(const struct gate *g)
+{
+	return g->mean > TURN_NEVER ? 1 : g->turn;
+}
+
+void gate_crowd(struct gate *g, bool crowd)
+{
+	g->crowd = crowd;
 }

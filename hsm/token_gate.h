@@ -27,11 +27,14 @@ struct gate {
 	pthread_cond_t left;
 	unsigned most; /* threads at any time */
 	bool adapts;
-	unsigned width; /* allowed now */
+	_Atomic unsigned width; /* allowed now */
 	unsigned inside, waiting;
+	_Atomic bool crowd; /* others wait elsewhere to be inside */
 	struct pass *passes;
-	int64_t mean;	       /* microseconds that a stay takes */
+	_Atomic int64_t mean;  /* microseconds that a stay takes */
 	unsigned seen, worked; /* of the first stays; in how many the thread worked */
+	int64_t least;	       /* of these: microseconds of work */
+	_Atomic unsigned turn; /* gate_turn */
 
 	struct climb {
 		int64_t begun; /* the window's, microseconds */
@@ -51,7 +54,14 @@ void gate_destroy(struct gate *g);
  * forgotten: it takes no room any more. */
 bool gate_enter(struct gate *g, struct pass *p, int64_t until);
 void gate_leave(struct gate *g, struct pass *p);
-unsigned gate_width(struct gate *g);
+unsigned gate_width(const struct gate *g);
+/*
+ * How many signatures one thread makes after another before a second thread is worth its wake-up.
+ * 1: each has a thread of its own, for they wait inside, are long, or nothing is known.
+ */
+unsigned gate_turn(const struct gate *g);
+/* Somebody waits to be inside, although no thread stands at the gate for it. */
+void gate_crowd(struct gate *g, bool crowd);
 
 /* One window's end (pure): the width that follows. */
 unsigned climb_step(struct climb *c, unsigned width, unsigned most, double rate);

@@ -145,6 +145,7 @@ START_TEST(distant_token_keeps_its_width)
 	for (int i = 0; i < 16; i++)
 		pthread_join(thread[i], NULL);
 	ck_assert_uint_eq(least, 8);
+	ck_assert_uint_eq(gate_turn(&shared), 1);
 	gate_destroy(&shared);
 }
 END_TEST
@@ -262,6 +263,9 @@ START_TEST(working_threads_begin_at_one)
 	for (int i = 0; i < 2; i++)
 		pthread_join(thread[i], NULL);
 	ck_assert_uint_eq(gate_width(&shared), 1);
+	ck_assert_uint_gt(shared.turn, 1); /* short ones follow each other in one thread */
+	shared.mean = 6000;
+	ck_assert_uint_eq(gate_turn(&shared), 1);
 	gate_destroy(&shared);
 }
 END_TEST

@@ -1,4 +1,4 @@
-/* issue(): the order of its steps, its refusals, its outcomes. Token and ledger are fakes. */
+/* issue: the order of its steps, its refusals, its outcomes. Token and ledger are fakes. */
 #include <check.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -75,7 +75,7 @@ static void run(void)
 	size_t count = 0;
 
 	buf_reset(&answer_octets);
-	issue(&issuer, &ask, &deadline, &answer_octets);
+	fake_issue(&issuer, &ask, &deadline, &answer_octets);
 	fake_answered();
 	reader_init(&body, answer_octets.octets, answer_octets.len);
 	ck_assert_int_eq(msg_issue_answer_read(&answer, &body), ERR_OK);
@@ -1073,7 +1073,7 @@ START_TEST(each_allocation_fails_once)
 		buf_free(&answer_octets);
 		alive = failing_malloc_alive();
 		failing_malloc_at(n);
-		issue(&issuer, &ask, &deadline, &answer_octets);
+		fake_issue(&issuer, &ask, &deadline, &answer_octets);
 		failed = failing_malloc_failed();
 		failing_malloc_at(0);
 		fake_answered();

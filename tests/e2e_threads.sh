@@ -14,7 +14,7 @@ build=$TOP_BUILDDIR/build-threads
 reports=$build/reports
 e2e="e2e_issue e2e_sighup e2e_sighup_load e2e_kill e2e_kill_cycles e2e_replace e2e_heir e2e_holds
 	e2e_idempotency e2e_faults e2e_drain e2e_overload"
-unit="check_append check_gate check_limits check_ledgerd check_signer"
+unit="check_append check_queue check_gate check_limits check_ledgerd check_signer"
 [ $# = 0 ] || {
 	e2e=$* unit=
 }

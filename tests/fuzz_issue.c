@@ -115,7 +115,7 @@ static void run(const struct msg_issue *ask)
 	fake_log.count = events;
 	buf_reset(&out);
 	deadline_init(&deadline, monotonic_ms() + 60000);
-	issue(&issuer, ask, &deadline, &out);
+	fake_issue(&issuer, ask, &deadline, &out);
 	deadline_destroy(&deadline);
 	fake_answered();
 	reader_init(&body, out.octets, out.len);

@@ -7,7 +7,7 @@ HSM_CHECK = tests/libhsmhelp.a $(HSM_LIBS) $(CHECK_LIBS)
 
 hsm_checks = tests/check_hsm tests/check_issue tests/check_pin \
 	tests/check_token tests/check_append tests/check_gate tests/check_guard tests/check_rate \
-	tests/check_public_keys
+	tests/check_public_keys tests/check_queue
 check_PROGRAMS += $(hsm_checks)
 UNIT_TESTS += $(hsm_checks)
 tests_check_hsm_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -20,6 +20,11 @@ tests_check_issue_SOURCES = tests/check_issue.c tests/table.c tests/table.h test
 tests_check_issue_LDFLAGS = $(AM_LDFLAGS) $(FAILING_MALLOC) \
 	-Wl,--wrap=dc_parse_tbs,--wrap=dc_expiry,--wrap=identity_new
 tests_check_issue_LDADD = tests/libhsmhelp.a hsm/libhsm.a hsm/libcounters.a $(CHECK_LINK)
+
+# queue*.c with requests, a token and a ledger that are scripted
+tests_check_queue_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
+tests_check_queue_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(CRYPTO_CFLAGS)
+tests_check_queue_LDADD = tests/libhsmhelp.a hsm/libhsm.a hsm/libcounters.a $(CHECK_LINK)
 
 tests_check_pin_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/hsm
 tests_check_pin_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

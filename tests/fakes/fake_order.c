@@ -119,7 +119,7 @@ enum err token_session_take(
 	return ERR_OK;
 }
 
-unsigned token_width(struct token *t)
+unsigned token_width(const struct token *t)
 {
 	(void)t;
 	return 1;
@@ -281,6 +281,42 @@ enum err append_records(struct append *a, const struct append_item *items, size_
 	}
 	out->count = count;
 	return ERR_OK;
+}
+
+void append_begin(struct append *a, const struct append_item *items, size_t count,
+	struct append_answers *out, void (*done)(void *), void *arg)
+{
+	enum err e = append_records(a, items, count, out, NULL);
+
+	out->err = e;
+	done(arg);
+}
+
+enum err append_finish(struct append_answers *out, struct refusal *why)
+{
+	return out->err == ERR_OK ? ERR_OK : refuse(why, out->err, "", "fake");
+}
+
+static void ready(void *arg)
+{
+	++*(size_t *)arg;
+}
+
+void fake_issue(const struct issuer *issuer, const struct msg_issue *ask, struct deadline *deadline,
+	struct buf *answer)
+{
+	struct refusal why = {.err = ERR_OK};
+	size_t calls = 1, told = 1;
+	struct batch *b = issue_begin(issuer, ask, deadline, ready, &told, &why);
+
+	if (b == NULL) {
+		issue_refuse_all(ask, &why, answer);
+		return;
+	}
+	while (!issue_go_on(b, answer))
+		if (++calls != told)
+			abort();
+	issue_end(b);
 }
 
 void append_answers_free(struct append_answers *out)

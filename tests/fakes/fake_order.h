@@ -1,5 +1,5 @@
 /*
- * A token and a ledger for issue() that write down in which order they are asked. Signatures are
+ * A token and a ledger for issue.c that write down in which order they are asked. Signatures are
  * real (keys in memory), records are decoded, and both can be told to fail.
  */
 #ifndef DCSIGN_FAKE_ORDER_H
@@ -8,6 +8,7 @@
 #include <openssl/types.h>
 
 #include "append.h"
+#include "issue.h"
 #include "token.h"
 
 #define FAKE_EVENTS 4096
@@ -61,6 +62,9 @@ extern struct {
 } fake_append;
 
 void fake_reset(void);
+/* One request from its beginning to its answer. */
+void fake_issue(const struct issuer *issuer, const struct msg_issue *ask, struct deadline *deadline,
+	struct buf *answer);
 void fake_answered(void);
 /*
  * The rule: each signature is preceded by a durable AUTHORISED (or SELF-TEST) of exactly these
