@@ -261,6 +261,12 @@ static void late_after_unknown(void)
 	line[R_EXTRA].type = RECORD_LATE;
 }
 
+static void late_after_failed(void)
+{
+	late_after_unknown();
+	line[R_OUTCOME] = s[0].failed;
+}
+
 static void open_at_the_end(void)
 {
 	line[R_OUTCOME] = line[R_EXTRA];
@@ -272,6 +278,14 @@ static void signature_broken(void)
 	scratch[s[0].dc.len - 1] ^= 1;
 	line[R_OUTCOME].dc = octets_of(scratch, s[0].dc.len);
 	sha256(scratch, s[0].dc.len, s[0].dc_sha256);
+}
+
+static void late_after_failed_broken(void)
+{
+	signature_broken();
+	line[R_EXTRA] = line[R_OUTCOME];
+	line[R_EXTRA].type = RECORD_LATE;
+	line[R_OUTCOME] = s[0].failed;
 }
 
 static void signature_of_another_key(void)
@@ -402,6 +416,8 @@ static const struct {
 } stories[] = {
 	{nothing, 0, NULL, 0},
 	{late_after_unknown, 0, NULL, 0},
+	{late_after_failed, 6, "is FAILED, which says that there is no signature", 0},
+	{late_after_failed_broken, 6, "its signature does not verify", 0},
 	{open_at_the_end, 0, NULL, 1},
 	{signature_broken, 5, "its signature does not verify", 0},
 	{signature_of_another_key, 5, "its signature does not verify", 0},

@@ -325,6 +325,26 @@ START_TEST(an_attempt_has_one_outcome)
 }
 END_TEST
 
+/* What the writer said before does not make a signature unsaid; the verifiers name it. */
+START_TEST(a_signature_after_any_outcome_is_written_down)
+{
+	struct record late = s[1].issued;
+	int64_t size;
+
+	late.type = RECORD_LATE;
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(bench_put(&b, &s[i].authorised), ERR_OK);
+		ck_assert_int_eq(bench_put(&b, &s[i].failed), ERR_OK);
+	}
+	size = bench_size(&b);
+	ck_assert_int_eq(bench_put(&b, &s[0].issued), ERR_OUTCOME_UNKNOWN);
+	ck_assert_int_eq(bench_put(&b, &late), ERR_OK);
+	ck_assert_int_eq(bench_size(&b), size + 2);
+	ck_assert(says(size, "\"type\":\"LATE\""));
+	ck_assert(says(size + 1, "\"type\":\"LATE\""));
+}
+END_TEST
+
 START_TEST(an_attempt_belongs_to_its_chain)
 {
 	struct chain *mine = b.chain;
@@ -432,6 +452,7 @@ int main(void)
 	tcase_add_test(c, what_expired_is_forgotten_and_still_counted_right);
 	tcase_add_test(c, a_shared_key_needs_proof_of_possession);
 	tcase_add_test(c, an_attempt_has_one_outcome);
+	tcase_add_test(c, a_signature_after_any_outcome_is_written_down);
 	tcase_add_test(c, an_attempt_belongs_to_its_chain);
 	tcase_add_test(c, a_self_test_counts_nowhere);
 	tcase_add_test(c, unsound_records_are_not_taken);

@@ -37,7 +37,7 @@ struct archive_moved {
 /*
  * Of each chain, the records before its newest signed head that was written before this time.
  * First the file, durable; then, in one transaction, what no longer is in the ledger. told: for
- * each chain, before anything left it. now: seconds since the epoch. Other writers of a shared
+ * each chain, when they have left. now: seconds since the epoch. Other writers of a shared
  * ledger may go on. ERR_NOT_FOUND with *why: it can't be done here, and nothing was changed;
  * ERR_FORMAT: the ledger is not as it must be.
  */

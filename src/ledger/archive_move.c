@@ -40,7 +40,7 @@ static enum err border_row(
 	if (idx != (int64_t)m->tree.size)
 		return damaged(m, idx, "records are missing before it");
 	if (len == 0) {
-		m->moved.from = idx + 1;
+		m->moved->from = idx + 1;
 		merkle_append(&m->tree, leaf);
 		return ERR_OK;
 	}
@@ -56,7 +56,7 @@ static enum err border_row(
 	if (r.type == RECORD_CHECKPOINT && !m->passed) {
 		merkle_root(&m->tree, root);
 		what = witness_record(&m->witness, &r, root);
-		m->moved.to = idx;
+		m->moved->to = idx;
 	}
 	merkle_append(&m->tree, leaf);
 	return what ? damaged(m, idx, what) : ERR_OK;
@@ -120,7 +120,7 @@ static enum err keep_row(
 	(void)leaf;
 	if (e || !len || r.id.len == 0)
 		return e;
-	if (idx >= m->moved.to)
+	if (idx >= m->moved->to)
 		return archive_keep(m, &r, STAY_LATER);
 	if (r.type == RECORD_SELF_TEST)
 		return archive_keep(m, &r, STAY_BASE);
@@ -172,7 +172,7 @@ static enum archive_stay stay_of(const struct move *m, const struct record *r)
 
 static enum err leave(struct move *m, const struct record *r)
 {
-	struct gone *g = m->gone;
+	struct gone *g = m->leaves;
 
 	if (g->count == g->room) {
 		size_t room = g->room ? 2 * g->room : 1024;
@@ -188,7 +188,7 @@ static enum err leave(struct move *m, const struct record *r)
 
 	to->idx = r->idx;
 	state_text(to->id, sizeof(to->id), &r->id);
-	m->moved.taken++;
+	m->moved->taken++;
 	return ERR_OK;
 }
 
@@ -205,15 +205,15 @@ static enum err file_row(
 	if (e || !len)
 		return e;
 
-	enum archive_stay stay = idx < m->moved.to ? stay_of(m, &r) : STAYS;
+	enum archive_stay stay = idx < m->moved->to ? stay_of(m, &r) : STAYS;
 
 	if (stay != STAYS)
-		m->moved.stay[stay]++;
-	if (stay != STAYS && idx < m->moved.from)
+		m->moved->stay[stay]++;
+	if (stay != STAYS && idx < m->moved->from)
 		return ERR_OK;
 	if (fwrite(json, 1, len, m->file) != len || putc('\n', m->file) == EOF)
 		return refuse(m->why, ERR_NOT_FOUND, "to", "%s.new: %s", m->path, strerror(errno));
-	if (idx >= m->moved.to) /* the head that covers them */
+	if (idx >= m->moved->to) /* the head that covers them */
 		return ERR_TIMEOUT;
 	return stay == STAYS ? leave(m, &r) : ERR_OK;
 }
@@ -221,28 +221,28 @@ static enum err file_row(
 static enum err chain_file(struct move *m)
 {
 	const struct store_engine *engine = m->s->engine;
-	struct gone *g = calloc(1, sizeof(*g));
-	enum err e = ERR_OK;
+	const char *chain = m->chain->chain;
+	enum err e = engine->record_walk(m->s, chain, 0, keep_row, m);
 
-	if (!g)
-		return ERR_NOMEM;
-	strcpy(g->chain, m->chain->chain);
-	g->seen = (int64_t)m->tree.size;
-	g->next = m->gone;
-	m->gone = g;
-	e = engine->record_walk(m->s, g->chain, 0, keep_row, m);
 	if (!e && m->count)
 		qsort(m->kept, m->count, sizeof(*m->kept), archive_compare);
 	if (!e)
-		e = engine->record_walk(m->s, g->chain, 0, file_row, m);
+		e = engine->record_walk(m->s, chain, 0, file_row, m);
 	return e == ERR_TIMEOUT ? ERR_OK : e;
 }
 
 static enum err chain_move(struct move *m, const struct store_chain *c, int64_t now)
 {
+	struct gone *g = calloc(1, sizeof(*g)), **last = &m->gone;
+
+	if (!g)
+		return ERR_NOMEM;
+	while (*last)
+		last = &(*last)->next;
+	*last = m->leaves = g;
 	m->chain = c;
-	m->moved = (struct archive_moved){.from = 0};
-	strcpy(m->moved.chain, c->chain);
+	m->moved = &g->moved;
+	strcpy(g->moved.chain, c->chain);
 	merkle_init(&m->tree);
 	m->witness = (struct witness){.chain = c->chain};
 	m->passed = false;
@@ -255,13 +255,14 @@ static enum err chain_move(struct move *m, const struct store_chain *c, int64_t 
 
 	if (e && e != ERR_TIMEOUT)
 		return e;
+	g->seen = (int64_t)m->tree.size;
 	merkle_root(&m->tree, root);
 	if (m->tree.size != c->tree.size || memcmp(root, c->root, sizeof(root)) != 0)
 		return damaged(
 			m, (int64_t)m->tree.size, "the chain's head is not that of its records");
-	if (m->moved.to < m->moved.from)
-		m->moved.to = m->moved.from;
-	return m->moved.to > m->moved.from ? chain_file(m) : ERR_OK;
+	if (m->moved->to < m->moved->from)
+		m->moved->to = m->moved->from;
+	return m->moved->to > m->moved->from ? chain_file(m) : ERR_OK;
 }
 
 static enum err file_end(struct move *m, const char *fresh)
@@ -275,8 +276,7 @@ static enum err file_end(struct move *m, const char *fresh)
 		    : refuse(m->why, ERR_NOT_FOUND, "to", "%s: %s", m->path, strerror(errno));
 }
 
-static enum err chains_move(struct move *m, int64_t now,
-	void (*told)(void *arg, const struct archive_moved *moved), void *arg, bool *any)
+static enum err chains_move(struct move *m, int64_t now, bool *any)
 {
 	struct store_chain c = {.chain = ""};
 	enum err e;
@@ -285,8 +285,7 @@ static enum err chains_move(struct move *m, int64_t now,
 		e = chain_move(m, &c, now);
 		if (e)
 			return e;
-		*any = *any || m->moved.taken;
-		told(arg, &m->moved);
+		*any = *any || m->moved->taken;
 	}
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
@@ -326,7 +325,7 @@ enum err archive_move(struct store *s, const char *path, int64_t before, int64_t
 	m.file = fd < 0 ? NULL : fdopen(fd, "w");
 	m.text = (struct buf)BUF_INIT(RECORD_MAX);
 
-	enum err e = m.file ? chains_move(&m, now, told, arg, &any)
+	enum err e = m.file ? chains_move(&m, now, &any)
 			    : refuse(why, ERR_NOT_FOUND, "to", "%s: %s", fresh, strerror(errno));
 
 	if (!e && any)
@@ -337,6 +336,8 @@ enum err archive_move(struct store *s, const char *path, int64_t before, int64_t
 		fclose(m.file);
 	if (!e && any)
 		e = archive_take(&m);
+	for (const struct gone *g = e ? NULL : m.gone; g; g = g->next)
+		told(arg, &g->moved);
 	move_free(&m);
 	free(fresh);
 	return e;

@@ -16,7 +16,7 @@ struct kept {
 
 /* What is to leave a chain. */
 struct gone {
-	char chain[CHAIN_SIZE];
+	struct archive_moved moved;
 	int64_t seen; /* records from here on had not been written when it was chosen */
 	struct gone_record {
 		int64_t idx;
@@ -32,10 +32,11 @@ struct move {
 	FILE *file;
 	int64_t before, alive; /* what expires after `alive` has not expired */
 	struct refusal *why;
-	struct gone *gone; /* of the chain at hand first */
+	struct gone *gone; /* of each chain, in order */
 	/* of the chain at hand */
 	const struct store_chain *chain;
-	struct archive_moved moved;
+	struct gone *leaves;
+	struct archive_moved *moved;
 	struct merkle tree;
 	struct witness witness;
 	bool passed; /* a record of `before` or later was met */
@@ -50,7 +51,7 @@ enum err archive_keep(struct move *m, const struct record *r, enum archive_stay 
 /* Of two struct kept, by id. */
 int archive_compare(const void *a, const void *b);
 /* The file is durable: what m->gone names leaves the ledger, in one transaction. Whatever belongs
- * to an attempt that went on meanwhile stays. */
+ * to an attempt that went on meanwhile stays and is counted so. */
 enum err archive_take(struct move *m);
 /* Where a test wants it to be cut. */
 void archive_cut(const char *moment);

@@ -35,7 +35,7 @@ static enum err late_find(struct move *m, struct gone *g, bool *found)
 
 	m->count = 0;
 
-	enum err e = m->s->engine->record_walk(m->s, g->chain, g->seen, late_row, m);
+	enum err e = m->s->engine->record_walk(m->s, g->moved.chain, g->seen, late_row, m);
 
 	if (e || m->count == 0)
 		return e;
@@ -48,6 +48,8 @@ static enum err late_find(struct move *m, struct gone *g, bool *found)
 			g->record[left++] = g->record[i];
 	}
 	*found = *found || left < g->count;
+	g->moved.taken -= g->count - left;
+	g->moved.stay[STAY_LATER] += g->count - left;
 	g->count = left;
 	return ERR_OK;
 }
@@ -61,7 +63,7 @@ static enum err blank(struct move *m, bool *found)
 	*found = false;
 	for (const struct gone *g = m->gone; g && !e; g = g->next) {
 		for (size_t i = 0; i < g->count && !e; i++)
-			e = engine->record_blank(m->s, g->chain, g->record[i].idx);
+			e = engine->record_blank(m->s, g->moved.chain, g->record[i].idx);
 	}
 	for (struct gone *g = m->gone; g && !e; g = g->next)
 		e = late_find(m, g, found);

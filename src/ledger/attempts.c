@@ -105,7 +105,7 @@ void attempts_end(struct attempts *a, struct attempt *at, enum attempt_state sta
 	if (at->state == ATTEMPT_OPEN)
 		a->open--;
 	at->state = (uint8_t)state;
-	if (state == ATTEMPT_CLOSED || state == ATTEMPT_FAILED) {
+	if (state == ATTEMPT_CLOSED) {
 		free(at->json);
 		at->json = NULL;
 	}

@@ -11,7 +11,7 @@ struct attempt {
 	uint8_t number; /* 0: SELF-TEST */
 	uint8_t state;
 	int64_t idx; /* of the AUTHORISED or SELF-TEST record */
-	char *json;  /* that record, as long as it may be asked for: open or unknown */
+	char *json;  /* that record, as long as a signature may follow: until it is closed */
 	size_t len;
 };
 

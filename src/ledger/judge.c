@@ -64,18 +64,23 @@ static enum err take_self_test(struct judge *j, const struct record *r)
 	return begin(j, r);
 }
 
-/* The record that this outcome belongs to, read again; false: there is none that is open. */
+/* The record that this outcome belongs to, read again; false: there is none that may get it. A
+ * signature may follow UNKNOWN; one that follows FAILED shows that its writer said what is not
+ * true, and is checked like any other. */
 static bool opening(
 	struct judge *j, const struct record *r, struct attempt **at, struct record *opened)
 {
-	bool late = r->type == RECORD_LATE;
+	uint8_t state;
 
 	*at = attempts_find(&j->attempts, r);
 	if (!*at) {
 		wrong(j, r->idx, "nothing was authorised under its id and attempt");
 		return false;
 	}
-	if ((*at)->state != ATTEMPT_OPEN && !(late && (*at)->state == ATTEMPT_UNKNOWN)) {
+	state = (*at)->state;
+	if (r->type == RECORD_LATE && state == ATTEMPT_FAILED) {
+		wrong(j, r->idx, "its attempt is FAILED, which says that there is no signature");
+	} else if (state != ATTEMPT_OPEN && !(r->type == RECORD_LATE && state == ATTEMPT_UNKNOWN)) {
 		wrong(j, r->idx, "its attempt has an outcome already");
 		return false;
 	}

@@ -136,7 +136,9 @@ static enum err follow(struct walk *w, const struct record *r, const char *json,
 		return at || attempts_begin(&w->attempts, r, json, len) ? ERR_OK : ERR_NOMEM;
 	if (at && r->id.len)
 		attempts_end(&w->attempts, at,
-			r->type == RECORD_UNKNOWN ? ATTEMPT_UNKNOWN : ATTEMPT_CLOSED);
+			r->type == RECORD_UNKNOWN  ? ATTEMPT_UNKNOWN
+			: r->type == RECORD_FAILED ? ATTEMPT_FAILED
+						   : ATTEMPT_CLOSED);
 	return ERR_OK;
 }
 

@@ -167,12 +167,15 @@ static void proved(struct report *r, const struct record *o)
 	}
 }
 
-/* The holds of a chain as its records leave them; a name is "key NAME, client NAME". */
+/* The holds of a chain as its records leave them at the time of the report; a name is "key NAME,
+ * client NAME". */
 static void hold(struct report *r, const struct record *o)
 {
 	char name[2 * NAME_SIZE + 32];
 	struct figure *f;
 
+	if (o->time > r->now)
+		return;
 	snprintf(name, sizeof(name), "%s%.*s%s%s%.*s", o->key.len ? "key " : "", (int)o->key.len,
 		(const char *)o->key.at, o->key.len && o->client.len ? ", " : "",
 		o->client.len ? "client " : "", (int)o->client.len, (const char *)o->client.at);

@@ -180,6 +180,18 @@ def late_after_issued(s):
     s.records.insert(at + 1, {**s.records[at], "type": "LATE"})
 
 
+def late_after(s, kind):
+    at = s.records.index(s.first(kind))
+    made = next(r for r in s.records if r["type"] == "ISSUED" and r["id"] == s.records[at]["id"])
+    late = {name: made[name] for name in ("chain", "idx", "dc", "dc_sha256", "time")}
+    s.records.insert(at + 1, {**late, "type": "LATE", "id": made["id"], "attempt": s.records[at]["attempt"]})
+
+
+@fault("its attempt is FAILED, which says that there is no signature")
+def late_after_failed(s):
+    late_after(s, "FAILED")
+
+
 @fault("nothing was announced under its id and attempt")
 def an_outcome_of_nothing(s):
     s.first("FAILED")["id"] = "f" * 32

@@ -440,7 +440,9 @@ class Walk:
             self.wrong("nothing was announced under its id and attempt")
             return None
         types = [o["type"] for o in attempt.outcomes]
-        if types and not (r["type"] == "LATE" and types == ["UNKNOWN"]):
+        if r["type"] == "LATE" and types == ["FAILED"]:
+            self.wrong("its attempt is FAILED, which says that there is no signature")
+        elif types and not (r["type"] == "LATE" and types == ["UNKNOWN"]):
             self.wrong(f"its attempt has the outcome {types[-1]} already")
         attempt.outcomes.append(r)
         return attempt
