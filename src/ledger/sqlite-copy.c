@@ -98,7 +98,7 @@ static char *uri_of(const char *path, const char *query)
 	return (char *)b.octets;
 }
 
-static enum err copy_set_up(struct sqlite *s, struct refusal *why)
+static enum err copy_set_up(struct sqlite *s, const char *path, struct refusal *why)
 {
 	int fd = open(s->path, O_RDONLY | O_CLOEXEC);
 	char *journal = NULL, *uri = NULL;
@@ -131,7 +131,7 @@ static enum err copy_set_up(struct sqlite *s, struct refusal *why)
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(s->db, "PRAGMA locking_mode = EXCLUSIVE;", NULL, NULL, NULL);
 	if (rc == SQLITE_OK) {
-		e = sqlite_version_check(s, false, why);
+		e = sqlite_version_check(s, path, false, why);
 		if (!e)
 			e = sqlite_prepare(s);
 		if (e)
@@ -145,7 +145,7 @@ static enum err copy_set_up(struct sqlite *s, struct refusal *why)
 enum err sqlite_open_copy(struct store **out, const char *path, struct refusal *why)
 {
 	struct sqlite *s = sqlite_new(path);
-	enum err e = s ? copy_set_up(s, why) : ERR_NOMEM;
+	enum err e = s ? copy_set_up(s, path, why) : ERR_NOMEM;
 
 	if (e && s)
 		sqlite_abandon(&s->store);

@@ -13,7 +13,7 @@
 #include "folder.h"
 
 #define FORMAT_VERSION "3"
-#define FORMAT_BEFORE  2	 /* lacks only a table */
+#define FORMAT_BEFORE  2	 /* lacks only the table `pending` */
 #define RESERVE	       (8 << 20) /* octets kept back on the disk */
 #define TIDY_PAGES     1000	 /* of 4 KiB: how long the write-ahead log may grow */
 
@@ -146,9 +146,11 @@ enum err sqlite_prepare(struct sqlite *s)
 	return sqlite_err(s, rc);
 }
 
-enum err sqlite_version_check(struct sqlite *s, bool may_be_new, struct refusal *why)
+enum err sqlite_version_check(
+	struct sqlite *s, const char *path, bool may_be_new, struct refusal *why)
 {
 	sqlite3_stmt *st = NULL;
+	const int mine = atoi(FORMAT_VERSION);
 	int version = -1;
 	int rc = sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL);
 
@@ -157,13 +159,17 @@ enum err sqlite_version_check(struct sqlite *s, bool may_be_new, struct refusal 
 	sqlite3_finalize(st);
 	if (version < 0)
 		return refuse(
-			why, sqlite_err(s, rc), "ledger", "%s: %s", s->path, sqlite3_errmsg(s->db));
-	if (version != atoi(FORMAT_VERSION) &&
-		((version != 0 && version != FORMAT_BEFORE) || !may_be_new))
+			why, sqlite_err(s, rc), "ledger", "%s: %s", path, sqlite3_errmsg(s->db));
+	if (version == mine || (may_be_new && (!version || version == FORMAT_BEFORE)))
+		return ERR_OK;
+	if (version == FORMAT_BEFORE)
 		return refuse(why, ERR_FORMAT, "ledger",
-			"%s is not a ledger of this version (its version is %d, not %s)", s->path,
-			version, FORMAT_VERSION);
-	return ERR_OK;
+			"%s has the format of an older version (%d, not %d): `dcsign ledger init` "
+			"brings it, or a copy, up to date, and so does a start of dcsignd",
+			path, version, mine);
+	return refuse(why, ERR_FORMAT, "ledger",
+		"%s is not a ledger that this version can read (its format is %d, not %d)%s", path,
+		version, mine, version > mine ? ": a newer version made it" : "");
 }
 
 /* ---- the files are where they were ---- */
@@ -226,7 +232,7 @@ static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(s->db, settings, NULL, NULL, NULL);
 	if (rc == SQLITE_OK) {
-		e = sqlite_version_check(s, true, why);
+		e = sqlite_version_check(s, s->path, true, why);
 		if (e)
 			return e;
 		rc = sqlite3_exec(s->db, schema, NULL, NULL, NULL);

@@ -123,7 +123,9 @@ enum err sqlite_in_place(struct store *s);
 /* A new one with this path; NULL: no memory. */
 struct sqlite *sqlite_new(const char *path);
 enum err sqlite_prepare(struct sqlite *s);
-enum err sqlite_version_check(struct sqlite *s, bool may_be_new, struct refusal *why);
+/* path: as it was given. */
+enum err sqlite_version_check(
+	struct sqlite *s, const char *path, bool may_be_new, struct refusal *why);
 /* sqlite.c: runs a statement that gives no row, to its end. kinds: how each value is bound, t text,
  * i int64_t, h SHA256_SIZE octets, b octets and their size_t, T text and its size_t. */
 enum err sqlite_run(struct store *store, enum statement which, const char *kinds, ...);
