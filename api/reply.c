@@ -31,19 +31,26 @@ static int append(const char *octets, size_t len, void *body)
 	return ((struct buf *)body)->err == ERR_OK ? 0 : -1;
 }
 
+bool reply_put_json(struct reply *r, json_t *value)
+{
+	bool ok = value != NULL && json_dump_callback(value, append, &r->body, JSON_COMPACT) == 0;
+
+	json_decref(value);
+	return ok;
+}
+
 void reply_json(struct reply *r, unsigned status, struct json_t *body)
 {
 	static const char no_memory[] =
 		"{\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"out_of_memory\"}";
 
-	if (body != NULL && json_dump_callback(body, append, &r->body, JSON_COMPACT) == 0) {
+	if (reply_put_json(r, body)) {
 		r->status = status;
 	} else {
 		reply_begin(r, 503, PROBLEM_TYPE);
 		r->err = ERR_NOMEM;
 		buf_text(&r->body, no_memory);
 	}
-	json_decref(body);
 }
 
 static const char *phrase(unsigned status)

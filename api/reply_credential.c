@@ -1,8 +1,14 @@
 /* What is answered about credentials: granted, refused, judged, many at once. */
+#include <stdio.h>
 #include <string.h>
 
 #include "compat.h"
+#include "json.h"
+#include "record.h"
 #include "reply_private.h"
+
+#define KEY_SHARED   "KEY-SHARED: another client holds a live credential for this public key"
+#define WARNING_SIZE 512
 
 /* "CODE: sentence" each. */
 static json_t *warnings(const struct msg_grant *grant)
@@ -10,9 +16,7 @@ static json_t *warnings(const struct msg_grant *grant)
 	json_t *list = json_array();
 
 	if ((grant->flags & GRANT_KEY_SHARED) != 0)
-		json_array_append_new(list,
-			json_string("KEY-SHARED: another client holds a live credential for this "
-				    "public key"));
+		json_array_append_new(list, json_string(KEY_SHARED));
 	for (unsigned i = 0; i < compat_rule_count(); i++)
 		if ((grant->compat & UINT32_C(1) << i) != 0)
 			json_array_append_new(list,
@@ -45,51 +49,121 @@ static void set_grant(json_t *o, const struct msg_grant *grant, const char *key)
 	reply_set_hex(o, "certificate_sha256", grant->certificate_sha256);
 }
 
-static json_t *ledger(const struct msg_grant *grant, const char *note)
-{
-	json_t *o = json_object();
+/* The same as text: what is answered most often is not made as a tree first. */
 
-	json_object_set_new(o, "chain", json_string(grant->chain));
-	json_object_set_new(o, "index", json_integer((json_int_t)grant->idx));
-	reply_set_hex(o, "leaf_hash", grant->leaf_hash);
-	json_object_set_new(o, "checkpoint", note != NULL ? json_string(note) : json_null());
-	return o;
+static void put_text(struct buf *b, const char *begin, const char *text)
+{
+	const struct octets o = octets_text(text);
+
+	buf_text(b, begin);
+	canon_text(b, &o);
 }
 
-static json_t *credential_json(const struct msg_grant *grant, const char *key, const char *note)
+static void put_scheme(struct buf *b, const char *begin, uint16_t code)
 {
-	json_t *o = json_object();
+	const struct scheme *scheme = scheme_by_code(code);
 
-	json_object_set_new(o, "id", json_string(grant->id));
-	set_grant(o, grant, key);
-	json_object_set_new(o, "credential", reply_base64(&grant->dc));
-	json_object_set_new(o, "warnings", warnings(grant));
-	json_object_set_new(o, "ledger", ledger(grant, note));
-	return o;
+	if (scheme != NULL)
+		put_text(b, begin, scheme->name);
+	else
+		buf_printf(b, "%snull", begin);
 }
 
-static json_t *chain_json(const struct chain *chain)
+static void put_time(struct buf *b, const char *begin, int64_t t)
 {
-	return chain != NULL ? json_stringn(chain->pem, chain->pem_len) : json_null();
+	char text[21];
+
+	time_text(text, t);
+	put_text(b, begin, text);
+}
+
+static void put_hex(struct buf *b, const char *begin, const uint8_t digest[SHA256_SIZE])
+{
+	char text[2 * SHA256_SIZE + 1];
+
+	hex_encode(text, digest, SHA256_SIZE);
+	put_text(b, begin, text);
+}
+
+static void put_warnings(struct buf *b, const struct msg_grant *grant)
+{
+	const char *begin = "";
+
+	buf_text(b, ",\"warnings\":[");
+	if ((grant->flags & GRANT_KEY_SHARED) != 0) {
+		put_text(b, begin, KEY_SHARED);
+		begin = ",";
+	}
+	for (unsigned i = 0; i < compat_rule_count(); i++) {
+		char text[WARNING_SIZE];
+
+		if ((grant->compat & UINT32_C(1) << i) == 0)
+			continue;
+		snprintf(text, sizeof(text), "%s: %s", compat_rule(i)->code, compat_rule(i)->text);
+		put_text(b, begin, text);
+		begin = ",";
+	}
+	buf_text(b, "]");
+}
+
+static void put_ledger(struct buf *b, const struct msg_grant *grant, const char *note)
+{
+	put_text(b, ",\"ledger\":{\"chain\":", grant->chain);
+	buf_text(b, ",\"index\":");
+	buf_decimal(b, (int64_t)grant->idx);
+	put_hex(b, ",\"leaf_hash\":", grant->leaf_hash);
+	if (note != NULL)
+		put_text(b, ",\"checkpoint\":", note);
+	else
+		buf_text(b, ",\"checkpoint\":null");
+	buf_text(b, "}");
+}
+
+/* Without the end of the object. */
+static void put_credential(
+	struct buf *b, const struct msg_grant *grant, const char *key, const char *note)
+{
+	put_text(b, "{\"id\":", grant->id);
+	put_text(b, ",\"key\":", key);
+	put_text(b, ",\"role\":", dc_role_name((enum dc_role)grant->role));
+	put_scheme(b, ",\"algorithm\":", grant->scheme);
+	put_scheme(b, ",\"signature_algorithm\":", grant->algorithm);
+	put_time(b, ",\"not_before\":", grant->not_before);
+	put_time(b, ",\"not_after\":", grant->not_after);
+	buf_text(b, ",\"valid_time\":");
+	buf_decimal(b, grant->valid_time);
+	put_hex(b, ",\"public_key_sha256\":", grant->spki_sha256);
+	put_hex(b, ",\"certificate_sha256\":", grant->certificate_sha256);
+	buf_text(b, ",\"credential\":\"");
+	buf_base64(b, grant->dc.at, grant->dc.len);
+	buf_text(b, "\"");
+	put_warnings(b, grant);
+	put_ledger(b, grant, note);
+}
+
+static void put_chain(struct buf *b, const struct chain *chain)
+{
+	buf_text(b, ",\"chain\":");
+	if (chain != NULL)
+		canon_text(b, &(const struct octets){(const uint8_t *)chain->pem, chain->pem_len});
+	else
+		buf_text(b, "null");
 }
 
 void reply_credential(struct reply *r, const struct msg_grant *grant, const char *key,
 	const struct chain *chain, const char *note, bool raw)
 {
-	json_t *o;
-
 	reply_begin(r, 201, raw ? "application/octet-stream" : JSON_TYPE);
 	r->replayed = (grant->flags & GRANT_REPLAYED) != 0;
 	if (raw) {
 		buf_put(&r->body, grant->dc.at, grant->dc.len);
-		if (r->body.err != ERR_OK)
-			reply_json(r, 503, NULL);
-		return;
+	} else {
+		put_credential(&r->body, grant, key, note);
+		put_chain(&r->body, chain);
+		buf_text(&r->body, "}");
 	}
-	o = credential_json(grant, key, note);
-	json_object_set_new(o, "chain", chain_json(chain));
-	reply_json(r, 201, o);
-	r->replayed = r->status == 201 && (grant->flags & GRANT_REPLAYED) != 0;
+	if (r->body.err != ERR_OK)
+		reply_json(r, 503, NULL);
 }
 
 bool reply_is_decision(enum err err)
@@ -156,18 +230,19 @@ static json_t *result_problem(const struct refusal *why)
 	return o;
 }
 
-static json_t *result_json(
-	const struct rules_of *of, const struct result *result, const struct chain **first)
+static void put_result(struct buf *b, const struct rules_of *of, const struct result *result,
+	const struct chain **first)
 {
 	const struct msg_grant *grant = result->grant;
-	json_t *o = credential_json(grant, of->key->name, result->note);
 
-	json_object_set_new(o, "replayed", json_boolean((grant->flags & GRANT_REPLAYED) != 0));
+	put_credential(b, grant, of->key->name, result->note);
+	buf_text(b, (grant->flags & GRANT_REPLAYED) != 0 ? ",\"replayed\":true"
+							 : ",\"replayed\":false");
 	if (*first == NULL)
 		*first = result->chain;
 	else if (result->chain != *first)
-		json_object_set_new(o, "chain", chain_json(result->chain));
-	return o;
+		put_chain(b, result->chain);
+	buf_text(b, "}");
 }
 
 void reply_batch(struct reply *r, const struct rules_of *of, const struct result *results,
@@ -175,8 +250,10 @@ void reply_batch(struct reply *r, const struct rules_of *of, const struct result
 {
 	const struct chain *first = NULL;
 	struct rules_of each = *of;
-	json_t *list = json_array(), *o = json_object();
+	bool whole = true;
 
+	reply_begin(r, 200, JSON_TYPE);
+	buf_text(&r->body, "{\"results\":[");
 	for (size_t i = 0; i < count; i++) {
 		const struct result *result = &results[i];
 		const struct refusal *why =
@@ -184,16 +261,19 @@ void reply_batch(struct reply *r, const struct rules_of *of, const struct result
 
 		each.grant = result->grant;
 		each.item = result->item;
+		if (i > 0)
+			buf_text(&r->body, ",");
 		if (dry_run && result->grant != NULL && reply_is_decision(why->err))
-			json_array_append_new(list, decision_json(&each));
+			whole = reply_put_json(r, decision_json(&each)) && whole;
 		else if (why->err != ERR_OK)
-			json_array_append_new(list, result_problem(why));
+			whole = reply_put_json(r, result_problem(why)) && whole;
 		else
-			json_array_append_new(list, result_json(of, result, &first));
+			put_result(&r->body, of, result, &first);
 	}
-	json_object_set_new(o, "results", list);
+	buf_text(&r->body, "]");
 	if (!dry_run)
-		json_object_set_new(o, "chain", chain_json(first));
-	reply_begin(r, 200, JSON_TYPE);
-	reply_json(r, 200, o);
+		put_chain(&r->body, first);
+	buf_text(&r->body, "}");
+	if (!whole || r->body.err != ERR_OK)
+		reply_json(r, 503, NULL);
 }

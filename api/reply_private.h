@@ -15,6 +15,8 @@ void reply_set_text(json_t *object, const char *name, const char *text);
 void reply_set_hex(json_t *o, const char *name, const uint8_t digest[SHA256_SIZE]);
 void reply_set_time(json_t *o, const char *name, int64_t t);
 void reply_set_scheme(json_t *o, const char *name, uint16_t code); /* null: not known */
+/* Appends the value, which it takes over; false without memory. */
+bool reply_put_json(struct reply *r, json_t *value);
 
 /* NULL: no memory. */
 json_t *reply_base64(const struct octets *octets);

@@ -37,6 +37,10 @@ size_t digest_compute(enum digest d, const void *octets, size_t len, uint8_t out
 {
 	unsigned written = 0;
 
+	if (d == DIGEST_SHA256) {
+		sha256(octets, len, out);
+		return SHA256_SIZE;
+	}
 	if (EVP_Digest(octets, len, out, &written, implementation(d), NULL) != 1 ||
 		written != digest_size(d))
 		abort();

@@ -188,6 +188,25 @@ START_TEST(compat)
 				 strlen(compat_rule(compat_rule_count() - 1)->code)),
 		0);
 	json_decref(o);
+
+	/* all at once, each whole; and a scheme that has no name */
+	g.flags = GRANT_KEY_SHARED;
+	g.compat = UINT32_MAX >> (32 - compat_rule_count());
+	g.scheme = 0x1234;
+	reply_credential(&reply, &g, "www", NULL, NULL, false);
+	o = body();
+	ck_assert(json_is_null(json_object_get(o, "algorithm")));
+	ck_assert(json_is_null(json_object_get(o, "chain")));
+	list = json_object_get(o, "warnings");
+	ck_assert_uint_eq(json_array_size(list), 1 + compat_rule_count());
+	for (unsigned i = 0; i < compat_rule_count(); i++) {
+		char whole[1024];
+
+		snprintf(
+			whole, sizeof(whole), "%s: %s", compat_rule(i)->code, compat_rule(i)->text);
+		ck_assert_str_eq(json_string_value(json_array_get(list, 1 + i)), whole);
+	}
+	json_decref(o);
 	reply_free(&reply);
 }
 END_TEST
