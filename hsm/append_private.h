@@ -10,7 +10,10 @@
 /* Messages that the ledger has and has not answered. What comes meanwhile waits here and goes as
  * one message: while one group is made durable, the next one is there. */
 #define UNDER_WAY_MOST 2
-#define SEND_MS	       2000 /* for the ledger to make room */
+/* Unless one of them is not answered for so long: the ledger keeps those that tell of signatures
+ * until its database is back, and says of the others at once that it is not. */
+#define PATIENCE_MS 500
+#define SEND_MS	    2000 /* for the ledger to make room */
 
 struct link { /* one channel; its descriptor is closed when nobody sends on it any more */
 	int fd;
@@ -35,6 +38,7 @@ struct waiter {
 	uint16_t count;
 	char name[NAME_SIZE];	       /* HELLO's */
 	uint64_t serial;	       /* of the message that it went with */
+	int64_t sent_ms;	       /* monotonic_ms: then */
 	uint64_t number;	       /* of the link */
 	struct append_answers *of;     /* whose answer it is a part of; NULL: HELLO's */
 	sem_t woken;		       /* HELLO's */
@@ -46,6 +50,7 @@ struct append {
 	pthread_mutex_t lock;
 	struct link *link; /* NULL: none */
 	struct waiter *waiting, *waiting_last, *sent, *sent_last;
+	bool sending; /* a thread sends what waits */
 	uint64_t serial, number;
 	struct msg_hello_answer hello; /* of the last append_open */
 	uint8_t inbox[MSG_MAX];	       /* main thread's */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "channel.h"
+#include "token.h"
 
 void waiters_give_up(struct waiter *list)
 {
@@ -48,6 +49,14 @@ struct waiter *waiters_sent(struct append *a, uint64_t serial)
 	return taken;
 }
 
+static bool may_send(const struct append *a)
+{
+	if (a->link == NULL)
+		return false;
+	return a->link->under_way < UNDER_WAY_MOST ||
+	       (a->sent != NULL && monotonic_ms() - a->sent->sent_ms > PATIENCE_MS);
+}
+
 /* Takes as much as goes into one message, if one may be sent now. With the lock held. */
 static struct waiter *take_waiting(struct append *a)
 {
@@ -55,7 +64,7 @@ static struct waiter *take_waiting(struct append *a)
 	struct waiter *group = a->waiting, *last = NULL;
 	size_t count = 0, octets = 0;
 
-	if (link == NULL || link->under_way >= UNDER_WAY_MOST)
+	if (!may_send(a))
 		return NULL;
 	while (a->waiting != NULL) {
 		struct waiter *w = a->waiting;
@@ -68,6 +77,7 @@ static struct waiter *take_waiting(struct append *a)
 		count += w->count;
 		octets += more;
 		w->serial = a->serial + 1;
+		w->sent_ms = monotonic_ms();
 		last = w;
 		a->waiting = w->next;
 	}
@@ -139,6 +149,11 @@ void waiters_flush(struct append *a)
 	struct link *link;
 
 	pthread_mutex_lock(&a->lock);
+	if (a->sending) { /* that thread sends this, too: one after the other, in order */
+		pthread_mutex_unlock(&a->lock);
+		return;
+	}
+	a->sending = true;
 	while ((group = take_waiting(a)) != NULL) {
 		link = a->link;
 		pthread_mutex_unlock(&a->lock);
@@ -146,6 +161,7 @@ void waiters_flush(struct append *a)
 		pthread_mutex_lock(&a->lock);
 		link_drop(link);
 	}
+	a->sending = false;
 	pthread_mutex_unlock(&a->lock);
 }
 

@@ -247,6 +247,49 @@ START_TEST(asked_at_once)
 }
 END_TEST
 
+/* The tick of the process's main loop. */
+static void *flush(void *arg)
+{
+	while (!*(_Atomic bool *)arg) {
+		append_flush(append);
+		usleep(20000);
+	}
+	return NULL;
+}
+
+/* What the ledger keeps until its database is back holds up nobody else. */
+START_TEST(kept_messages_hold_up_nobody)
+{
+	pthread_t kept[3], ticks;
+	_Atomic bool over = false;
+	enum err e[3], other;
+
+	ck_assert_int_eq(open_it(), ERR_OK);
+	ledger.appends = 0;
+	ledger.keeps = 3;
+	for (unsigned i = 0; i < 3; i++) {
+		pthread_create(&kept[i], NULL, ask_once, &e[i]);
+		while (i < 2 && ledger.appends <= i)
+			usleep(1000);
+	}
+	pthread_create(&ticks, NULL, flush, &over);
+	while (ledger.keeps > 0)
+		usleep(1000);
+	ask_once(&other);
+	ck_assert_int_eq(other, ERR_OK);
+	reader_stop();
+	append_attach(append, -1);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(kept[i], NULL);
+		ck_assert_int_eq(e[i], ERR_LEDGER_UNAVAILABLE);
+	}
+	over = true;
+	pthread_join(ticks, NULL);
+	reading = true;
+	pthread_create(&reader, NULL, receive, NULL);
+}
+END_TEST
+
 /* Those whose records were sent, and those whose records were not. */
 START_TEST(lost_channel_wakes_those_not_sent)
 {
@@ -281,6 +324,7 @@ int main(void)
 	tcase_add_test(c, lost_channel_wakes_everybody);
 	tcase_add_test(c, many_threads);
 	tcase_add_test(c, asked_at_once);
+	tcase_add_test(c, kept_messages_hold_up_nobody);
 	tcase_add_test(c, lost_channel_wakes_those_not_sent);
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);

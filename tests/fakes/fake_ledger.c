@@ -56,7 +56,10 @@ static bool answer(struct fake_ledger *l, const struct msg_head *head, struct re
 			goes_on = take(l, &ask.item[i], &answers.item[i]) && goes_on;
 		msg_append_answer_write(&out, &answers);
 	}
-	goes_on = goes_on && channel_send(l->fd, &out, NULL, 0, 1000) == ERR_OK;
+	if (head->type == MSG_APPEND && l->keeps > 0)
+		l->keeps--;
+	else
+		goes_on = goes_on && channel_send(l->fd, &out, NULL, 0, 1000) == ERR_OK;
 	buf_free(&out);
 	return goes_on;
 }

@@ -15,6 +15,7 @@ struct fake_ledger {
 	size_t count;
 	_Atomic unsigned hellos, appends;
 	_Atomic int delay_ms;		    /* before each answer */
+	_Atomic unsigned keeps;		    /* so many APPENDs more get no answer */
 	_Atomic enum err refuse_authorised; /* ERR_OK: taken */
 	_Atomic enum record_type
 		close_at; /* closes the channel instead of answering this type; 0: never */
