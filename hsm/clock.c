@@ -28,6 +28,8 @@ static struct {
 	pthread_t thread;
 	char accepted[160]; /* who said that the reference is right, and why; "": nobody did */
 	bool running, stopping, told; /* told: the log knows that it is not trusted */
+	bool asked;		      /* somebody waits to hear what came of clock_accept */
+	uint64_t serial, accepts;
 } clock_state = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 struct clock_reading clock_sample(void)
@@ -159,12 +161,33 @@ static void tell(bool resumed, const struct clock_event *event)
 		LS("reason", event->detail), LN("drift_ms", (uint64_t)llabs(event->drift_ms)));
 }
 
+/* Who asked hears that it is written down, or that the clock has moved since. */
+static void answer(bool resumed)
+{
+	struct refusal why = {.err = ERR_OK};
+	uint64_t serial = 0;
+
+	pthread_mutex_lock(&clock_state.lock);
+	if (clock_state.asked && (resumed || !clock_state.guard.accepted)) {
+		serial = clock_state.serial;
+		clock_state.asked = false;
+	}
+	pthread_mutex_unlock(&clock_state.lock);
+	if (serial == 0)
+		return;
+	if (!resumed)
+		refuse(&why, ERR_CLOCK, "", "the clock has moved since: nothing was accepted");
+	clock_state.options.decided(clock_state.options.arg, serial, &why);
+}
+
 static void look(void)
 {
 	struct clock_reading at = clock_sample();
 	struct clock_event event = {.at = at};
+	char accepted[sizeof clock_state.accepted];
 	struct refusal why;
 	bool sync = synchronised(), stopped, settled;
+	uint64_t accepts;
 
 	pthread_mutex_lock(&clock_state.lock);
 	(void)guard_judge(&clock_state.guard, &at, &event.drift_ms);
@@ -172,6 +195,8 @@ static void look(void)
 	stopped = !clock_state.guard.trusted && !clock_state.told;
 	settled = !clock_state.guard.trusted && guard_settled(&clock_state.guard, &at, sync);
 	event.accepted = clock_state.guard.accepted;
+	memcpy(accepted, clock_state.accepted, sizeof accepted);
+	accepts = clock_state.accepts;
 	why = clock_state.guard.why;
 	clock_state.told = !clock_state.guard.trusted;
 	pthread_mutex_unlock(&clock_state.lock);
@@ -180,16 +205,24 @@ static void look(void)
 		tell(false, &event);
 		(void)clock_state.options.record(clock_state.options.arg, &event);
 	}
+	if (!event.accepted)
+		answer(false);
 	event.resumed = true;
-	event.detail = event.accepted ? clock_state.accepted : "steady, a new reference is taken";
+	event.detail = event.accepted ? accepted : "steady, a new reference is taken";
 	if (!settled || clock_state.options.record(clock_state.options.arg, &event) != ERR_OK)
 		return;
 	pthread_mutex_lock(&clock_state.lock);
-	guard_resume(&clock_state.guard);
-	clock_state.told = false;
-	save(&clock_state.guard);
+	settled = accepts == clock_state.accepts; /* else another reading is to be written down */
+	if (settled) {
+		guard_resume(&clock_state.guard);
+		clock_state.told = false;
+		save(&clock_state.guard);
+	}
 	pthread_mutex_unlock(&clock_state.lock);
+	if (!settled)
+		return;
 	tell(true, &event);
+	answer(true);
 }
 
 static bool wait_for_next(void)
@@ -269,6 +302,27 @@ void clock_need_sync(bool need)
 	pthread_mutex_lock(&clock_state.lock);
 	clock_state.guard.need_sync = need;
 	pthread_mutex_unlock(&clock_state.lock);
+}
+
+enum err clock_accept(uint64_t serial, uint32_t uid, const char *reason, struct refusal *why)
+{
+	struct clock_reading at;
+	int64_t drift;
+
+	pthread_mutex_lock(&clock_state.lock);
+	at = clock_sample();
+	if (clock_state.guard.trusted) {
+		refuse(why, ERR_CLOCK, "", "the clock is trusted: there is nothing to accept");
+	} else if (clock_judge(&at, &at, clock_state.guard.floor, &drift, why) == ERR_OK) {
+		guard_accept(&clock_state.guard, &at);
+		snprintf(clock_state.accepted, sizeof clock_state.accepted, "uid %u: %s",
+			(unsigned)uid, reason);
+		clock_state.serial = serial;
+		clock_state.asked = true;
+		clock_state.accepts++;
+	}
+	pthread_mutex_unlock(&clock_state.lock);
+	return why->err;
 }
 
 void clock_floor(int64_t last_time)

@@ -28,6 +28,8 @@ struct clock_options {
 	/* Writes it down. Issuing begins again only when that gave ERR_OK. By the clock's thread.
 	 */
 	enum err (*record)(void *arg, const struct clock_event *event);
+	/* What clock_accept began has come to an end. By the clock's thread. */
+	void (*decided)(void *arg, uint64_t serial, const struct refusal *why);
 	void *arg;
 };
 /* Takes up the reference of this boot and starts the thread. ERR_SYSTEM. */
@@ -35,6 +37,10 @@ enum err clock_begin(const struct clock_options *options);
 void clock_end(void);
 /* Thread-safe. */
 void clock_need_sync(bool need);
+
+/* A person (uid, why) says that the clock is right now; decided() answers under this serial, or
+ * this refuses. Thread-safe. */
+enum err clock_accept(uint64_t serial, uint32_t uid, const char *reason, struct refusal *why);
 
 /* The last record of the ledger was written at this time: no decision is made that lies more than
  * CLOCK_STEP_MS before it. 0: none. Thread-safe. */

@@ -295,6 +295,12 @@ static bool serve(struct service *s)
 	return true;
 }
 
+static void answer_decision(void *arg, uint64_t serial, const struct refusal *why)
+{
+	(void)arg;
+	child_answer_decision(serial, why, "the clock is accepted, and a CLOCK record says so");
+}
+
 static enum err record_clock(void *arg, const struct clock_event *event)
 {
 	struct service *s = arg;
@@ -352,6 +358,7 @@ static enum err service_start(struct service *s)
 		.token = start->token_name,
 		.need_sync = start->config->require_clock_sync,
 		.record = record_clock,
+		.decided = answer_decision,
 		.arg = s});
 	if (e == ERR_OK)
 		e = keeper_start(

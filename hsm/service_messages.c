@@ -205,6 +205,17 @@ static void take_heir(struct service *s, struct reader *body)
 	s->drain_until = monotonic_ms() + RETIRE_MS;
 }
 
+static void take_decision(uint64_t serial, struct reader *body)
+{
+	struct refusal why = {.err = ERR_OK};
+	struct msg_decide m;
+
+	if (msg_decide_read(&m, body) != ERR_OK || m.what != DECIDE_CLOCK)
+		malformed("control");
+	if (clock_accept(serial, m.uid, m.reason, &why) != ERR_OK)
+		child_answer_decision(serial, &why, "");
+}
+
 void read_control(struct service *s)
 {
 	struct msg_head head;
@@ -224,6 +235,8 @@ void read_control(struct service *s)
 		take_config(s, head.serial, &body, fds, count);
 	else if (head.type == MSG_STATE && count == 0)
 		service_say_ready(s);
+	else if (head.type == MSG_DECIDE && count == 0)
+		take_decision(head.serial, &body);
 	else if (head.type == MSG_HELLO && count == 0)
 		take_heir(s, &body);
 	else if (head.type == MSG_HELLO && count == 1)

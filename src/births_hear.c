@@ -61,6 +61,7 @@ static void refused(struct parent *p, struct birth *b, const char *text)
 static bool understand(struct parent *p, struct birth *b, const uint8_t *octets, size_t len)
 {
 	struct msg_config_answer answer;
+	struct msg_decide_answer decided;
 	struct msg_hello hello;
 	struct msg_head head;
 	struct reader body;
@@ -74,6 +75,12 @@ static bool understand(struct parent *p, struct birth *b, const uint8_t *octets,
 	if (head.type == MSG_HELLO && b->role == ROLE_HSM && b->phase == SERVING) {
 		b->heir_wanted = true;
 		return msg_hello_read(&hello, &body) == ERR_OK && hello.role == ROLE_HSM;
+	}
+	if (head.type == MSG_ANSWER(MSG_DECIDE) && b->role != ROLE_API) {
+		if (msg_decide_answer_read(&decided, &body) != ERR_OK)
+			return false;
+		decide_answered(p, head.serial, &decided);
+		return true;
 	}
 	if (head.type != MSG_ANSWER(MSG_CONFIG) || b->serial == 0 || head.serial != b->serial ||
 		msg_config_answer_read(&answer, &body) != ERR_OK)

@@ -256,6 +256,20 @@ enum err child_ready_without(uint32_t reason)
 	return say_state(reason);
 }
 
+enum err child_answer_decision(uint64_t serial, const struct refusal *why, const char *text)
+{
+	struct msg_decide_answer m = {.err = why != NULL ? why->err : ERR_OK};
+	struct buf out = BUF_INIT(1024);
+	enum err e;
+
+	snprintf(m.text, sizeof m.text, "%s", m.err != ERR_OK ? why->detail : text);
+	msg_begin(&out, MSG_ANSWER(MSG_DECIDE), serial);
+	msg_decide_answer_write(&out, &m);
+	e = say(&out);
+	buf_free(&out);
+	return e;
+}
+
 enum err child_wants_heir(void)
 {
 	struct msg_hello m = {.role = ROLE_HSM};

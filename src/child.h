@@ -54,6 +54,8 @@ enum err child_ready(void);
 #define CHILD_ABSENT  0x80000000U
 #define CHILD_NO_ROOM 0x40000000U
 enum err child_ready_without(uint32_t reason);
+/* hsm, ledger: answers DECIDE. why NULL or ERR_OK: done, and text says what. Thread-safe. */
+enum err child_answer_decision(uint64_t serial, const struct refusal *why, const char *text);
 /* hsm: asks the parent for a successor; the HELLO that has no descriptor says that it is there. */
 enum err child_wants_heir(void);
 

@@ -250,6 +250,7 @@ static void tick(struct parent *p, struct timers *t)
 		reload(p);
 	births_due(p);
 	births_update(p);
+	decide_due(p);
 	if (p->stopping != 0)
 		go_on_stopping(p);
 }
@@ -260,6 +261,8 @@ static int wait_ms(const struct parent *p, const struct timers *t)
 
 	if (notify_watchdog_ms() > 0)
 		due = earlier(due, t->alive);
+	if (p->decision.asker >= 0)
+		due = earlier(due, p->decision.until);
 	if (p->stopping != 0)
 		due = earlier(due, p->stop_until);
 	return due <= now ? 0 : (int)(due - now);
@@ -274,20 +277,23 @@ static int run(struct parent *p, int signals)
 		tick(p, &t);
 		if (p->exit_code >= 0)
 			break;
-		more = realloc(polled, (p->birth_count + 1) * sizeof *polled);
+		more = realloc(polled, (p->birth_count + 2) * sizeof *polled);
 		if (more == NULL) {
 			p->exit_code = EXIT_TEMPORARY;
 			break;
 		}
 		polled = more;
 		polled[0] = (struct pollfd){.fd = signals, .events = POLLIN};
+		polled[1] = (struct pollfd){.fd = decide_poll(p), .events = POLLIN};
 		for (size_t i = 0; i < p->birth_count; i++)
-			polled[i + 1] = (struct pollfd){p->birth[i].control, POLLIN, 0};
-		if (poll(polled, p->birth_count + 1, wait_ms(p, &t)) <= 0)
+			polled[i + 2] = (struct pollfd){p->birth[i].control, POLLIN, 0};
+		if (poll(polled, p->birth_count + 2, wait_ms(p, &t)) <= 0)
 			continue;
 		for (size_t i = 0; i < p->birth_count; i++)
-			if (polled[i + 1].revents != 0)
+			if (polled[i + 2].revents != 0)
 				births_hear(p, &p->birth[i]);
+		if (polled[1].revents != 0)
+			decide_hear(p);
 		if (polled[0].revents != 0)
 			read_signals(p, signals);
 	}
@@ -309,6 +315,7 @@ static int prepare(struct parent *p, bool check)
 		return check_bundle(p, p->config, p->bundle);
 	if ((code = prepare_state(p)) != 0 || (code = prepare_sockets(p)) != 0)
 		return code;
+	decide_open(p);
 	if (geteuid() == 0 && sandbox_parent_capabilities() != ERR_OK) {
 		parent_say("the capabilities can't be given up: %s", strerror(errno));
 		return EXIT_BROKEN;
@@ -340,7 +347,11 @@ const int memory_exit = EXIT_TEMPORARY;
 int main(int argc, char **argv)
 {
 	struct options o = {.check = false};
-	struct parent p = {.bundle = -1, .lock = -1, .monitor = -1, .exit_code = -1};
+	struct parent p = {.bundle = -1,
+		.lock = -1,
+		.monitor = -1,
+		.decision = {-1, -1, 0, 0},
+		.exit_code = -1};
 	int code, signals = -1;
 
 	if (!standard_descriptors())

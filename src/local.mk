@@ -35,7 +35,7 @@ src_libconffile_a_SOURCES = \
 
 sbin_PROGRAMS += src/dcsignd
 src_dcsignd_SOURCES = src/dcsignd.c src/memory.c src/memory.h src/parent.h src/prepare.c src/spawn.c src/births.c src/births_hear.c src/births_heir.c \
-	src/watch.c src/notify.c src/notify.h
+	src/decide.c src/watch.c src/notify.c src/notify.h
 src_dcsignd_CFLAGS = $(AM_CFLAGS) $(CONFUSE_CFLAGS)
 src_dcsignd_LDADD = src/libconffile.a src/libdcsign.a $(CONFUSE_LIBS)
 

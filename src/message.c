@@ -36,6 +36,14 @@ static bool is_visible(const char *s, size_t len)
 	return true;
 }
 
+static bool is_words(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (s[i] < 0x20 || s[i] > 0x7e)
+			return false;
+	return len > 0;
+}
+
 /* The tables. */
 static const struct field hello[] = {RANGE(msg_hello, role, ROLE_PARENT, ROLE_LEDGER),
 	STRING(msg_hello, name, is_name_or_empty), FIELDS_END};
@@ -53,6 +61,12 @@ static const struct field config[] = {
 
 static const struct field config_answer[] = {
 	CODE(msg_config_answer, err), STRING(msg_config_answer, text, field_is_utf8), FIELDS_END};
+
+static const struct field decide[] = {RANGE(msg_decide, what, DECIDE_CLOCK, DECIDE_SUCCEED),
+	STRING(msg_decide, name, is_visible), NUMBER(msg_decide, uid),
+	STRING(msg_decide, reason, is_words), FIELDS_END};
+static const struct field decide_answer[] = {
+	CODE(msg_decide_answer, err), STRING(msg_decide_answer, text, field_is_utf8), FIELDS_END};
 
 static const struct field issue_term[] = {NUMBER(msg_issue_item, term_value), FIELDS_END};
 static const struct field issue_start[] = {NUMBER(msg_issue_item, not_before), FIELDS_END};
@@ -175,7 +189,7 @@ enum err msg_open(struct msg_head *head, struct reader *body, const uint8_t *oct
 	head->type = reader_u16(body);
 	head->serial = reader_u64(body);
 	if (body->failed || len > MSG_MAX || protocol != MSG_PROTOCOL || head->type < MSG_HELLO ||
-		head->type > MSG_STRANGER)
+		head->type > MSG_ANSWER(MSG_DECIDE) || head->type == MSG_ANSWER(MSG_STRANGER))
 		return ERR_FORMAT;
 	return ERR_OK;
 }
@@ -194,6 +208,8 @@ CODEC(msg_hello, hello)
 CODEC(msg_hello_answer, hello_answer)
 CODEC(msg_config, config)
 CODEC(msg_config_answer, config_answer)
+CODEC(msg_decide, decide)
+CODEC(msg_decide_answer, decide_answer)
 CODEC(msg_issue, issue)
 CODEC(msg_issue_answer, issue_answer)
 CODEC(msg_append, append)

@@ -37,9 +37,10 @@ enum msg_type {
 	MSG_READ = 10,	/* api -> ledger */
 	MSG_STATE = 12, /* api -> hsm: how are your keys; child -> parent: I am ready (no answer) */
 	MSG_HOLD = 14,	/* api -> ledger */
-	MSG_RELEASE = 16, /* api -> ledger */
-	MSG_STRANGER = 18 /* api -> ledger (no answer) */
-			  /* the answer to each is the number after it */
+	MSG_RELEASE = 16,  /* api -> ledger */
+	MSG_STRANGER = 18, /* api -> ledger (no answer) */
+	MSG_DECIDE = 20	   /* root, over a socket in the state folder -> parent -> hsm or ledger */
+			   /* the answer to each is the number after it */
 };
 #define MSG_ANSWER(type) ((uint16_t)((type) + 1))
 
@@ -95,6 +96,28 @@ struct msg_config_answer {
 };
 void msg_config_answer_write(struct buf *out, const struct msg_config_answer *m);
 enum err msg_config_answer_read(struct msg_config_answer *m, struct reader *r);
+
+/* DECIDE: what only a person can say. The parent puts in whose word it is. The answer's text says
+ * what was done, or why it was not. */
+enum decide_what {
+	DECIDE_CLOCK = 1, /* to hsm, name = token: this machine's clock is right now */
+	DECIDE_SUCCEED	  /* to ledger, name = chain: it can't go on, another one goes on for it */
+};
+#define DECIDE_REASON_MAX 100
+struct msg_decide {
+	uint8_t what; /* enum decide_what */
+	char name[2 * NAME_SIZE + 8];
+	uint32_t uid;
+	char reason[DECIDE_REASON_MAX + 1]; /* printable ASCII, not empty */
+};
+void msg_decide_write(struct buf *out, const struct msg_decide *m);
+enum err msg_decide_read(struct msg_decide *m, struct reader *r);
+struct msg_decide_answer {
+	enum err err;
+	char text[512];
+};
+void msg_decide_answer_write(struct buf *out, const struct msg_decide_answer *m);
+enum err msg_decide_answer_read(struct msg_decide_answer *m, struct reader *r);
 
 /* ISSUE: one call of one client, 1..256 credentials. The facts about the client are told by the
  * api; hsm looks the client up in its own configuration and judges by that. */

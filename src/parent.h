@@ -53,6 +53,13 @@ struct watched {
 	ino_t inode;
 };
 
+/* What root says over the socket in the state folder; decide.c. One at a time. */
+struct decision {
+	int listen, asker; /* -1: none */
+	uint64_t serial;   /* of what a child was told; 0: nothing yet */
+	int64_t until;
+};
+
 struct parent {
 	const char *path;   /* of the configuration */
 	char *credentials;  /* $CREDENTIALS_DIRECTORY or NULL */
@@ -64,6 +71,7 @@ struct parent {
 	struct sandbox_user user[ROLE_LEDGER + 1]; /* by role, where separate */
 	int lock;
 	int listen[CONFFILE_LISTENS], monitor;
+	struct decision decision;
 	struct birth *birth; /* ledger, hsm in the order of the tokens, api */
 	size_t birth_count;
 	struct watched *watched;
@@ -141,6 +149,14 @@ void heir_due(struct parent *p, struct birth *first);
 void heir_serves(struct parent *p, struct birth *heir);
 /* One of the two ended (pid is 0 already). True: nothing is to be born in its place. */
 bool heir_buried(struct parent *p, struct birth *b);
+
+/* decide.c */
+void decide_open(struct parent *p);
+int decide_poll(const struct parent *p);
+void decide_hear(struct parent *p); /* that one can be read */
+/* A child's answer. */
+void decide_answered(struct parent *p, uint64_t serial, const struct msg_decide_answer *answer);
+void decide_due(struct parent *p); /* who has waited long enough is told so */
 
 /* watch.c */
 /* Remembers the revocation lists of p->config as they are now; watch_taken: but one that differs

@@ -25,7 +25,9 @@ typedef enum err (*reader_of)(void *m, struct reader *r);
 	X(msg_state_answer)                                                                        \
 	X(msg_hold)                                                                                \
 	X(msg_hold_answer)                                                                         \
-	X(msg_stranger)
+	X(msg_stranger)                                                                            \
+	X(msg_decide)                                                                              \
+	X(msg_decide_answer)
 
 #define GLUE(name)                                                                                 \
 	static void write_##name(struct buf *out, const void *m)                                   \
@@ -270,6 +272,20 @@ static void fill_stranger(struct msg_stranger *m)
 	m->left_out = 9;
 }
 
+static void fill_decide(struct msg_decide *m)
+{
+	m->what = DECIDE_SUCCEED;
+	strcpy(m->name, "sign1/main#2");
+	m->uid = 1000;
+	strcpy(m->reason, "the replica was lost");
+}
+
+static void fill_decide_answer(struct msg_decide_answer *m)
+{
+	m->err = ERR_CLOCK;
+	strcpy(m->text, "the clock is trusted");
+}
+
 struct sample {
 	const char *name;
 	size_t size;
@@ -300,6 +316,8 @@ static void setup(void)
 	fill_hold(samples[12].m);
 	fill_hold_answer(samples[13].m);
 	fill_stranger(samples[14].m);
+	fill_decide(samples[15].m);
+	fill_decide_answer(samples[16].m);
 }
 
 static void teardown(void)
@@ -553,8 +571,8 @@ START_TEST(head)
 	for (size_t len = 0; len < out.len - 1; len++)
 		ck_assert_int_eq(msg_open(&h, &r, out.octets, len), ERR_FORMAT);
 
-	static const uint16_t types[] = {0, 1, 19, 0xffff};
-	for (size_t i = 0; i < 4; i++) {
+	static const uint16_t types[] = {0, 1, 19, 22, 0xffff};
+	for (size_t i = 0; i < 5; i++) {
 		buf_reset(&out);
 		msg_begin(&out, types[i], 1);
 		ck_assert_int_eq(msg_open(&h, &r, out.octets, out.len), ERR_FORMAT);

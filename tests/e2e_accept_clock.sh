@@ -1,7 +1,7 @@
 #!/bin/bash
 # `dcsign ledger accept-clock`: after a step of an hour nothing is issued, by no restart either; a person
-# accepts the clock, and the service issues again behind a CLOCK record that says who and why. Others
-# can't, nor while the service runs; and a clock that steps again after that is not trusted.
+# accepts the clock, while the service runs or before it starts, and it issues again behind a CLOCK record
+# that says who and why. Others can't; and a clock that steps again after that is not trusted.
 . "$(dirname "$0")/lib.sh"
 e2e_begin
 preload=$TOP_BUILDDIR/tests/faults/wallclock.so
@@ -58,13 +58,58 @@ start_refused() {
 	refused "$1, steady"
 }
 
+# asked OTHER: another user, who may neither ask nor stand in for the daemon
+asked_by() {
+	local uid=$1
+	accept 4 setpriv --reuid "$uid" --regid "$uid" --clear-groups
+	refused "asked by the user $uid"
+}
+
 service_start
 issued 'the right time'
+accept 4
+grep -q 'is trusted: there is nothing to accept' "$WORK/out/accept" || fail "trusted: $(cat "$WORK/out/accept")"
+[ "$(stat -c '%a %F %u' "$WORK/state/control/socket")" = "600 socket $(id -u)" ] || fail "$(stat "$WORK/state/control/socket")"
+# what is no decision ends its connection and nothing else
+/usr/bin/python3 - "$WORK/state/control/socket" <<'END' || fail "the socket"
+import socket, struct, sys
+
+def say(*messages):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(20)
+        s.connect(sys.argv[1])
+        for m in messages:
+            s.send(m)
+        return s.recv(2000) if messages else b""
+
+def text(s):
+    return struct.pack(">I", len(s)) + s
+
+head = struct.pack(">HHQ", 1, 20, 1)
+decide = head + bytes([1]) + text(b"no-such-token") + bytes(4) + text(b"a test")
+for bad in (b"x", b"x" * 2000, struct.pack(">HHQ", 1, 6, 1), head, decide + b"x", decide[:-1], decide.replace(b"a test", b"a\ntest"),
+            struct.pack(">HHQ", 1, 21, 1) + decide[12:]):  # fmt: skip
+    assert say(bad) == b"", bad
+say()
+assert b"no process serves a token" in say(decide)
+assert b"LEDGER-BEHIND" in say(decide.replace(head + bytes([1]), head + bytes([2])))
+END
 clock 3600000
 refused 'an hour ahead'
-accept 4
-grep -q 'dcsignd runs' "$WORK/out/accept" || fail "while it runs: $(cat "$WORK/out/accept")"
-refused 'after that'
+if [ -n "$SEPARATE" ]; then
+	for uid in "${E2E_UIDS[@]}"; do
+		asked_by "$uid"
+	done
+elif [ "$(id -u)" = 0 ]; then
+	asked_by 65534
+fi
+born=$(child hsm)
+accept 0
+grep -q 'a CLOCK record says so' "$WORK/out/accept" || fail "while it runs: $(cat "$WORK/out/accept")"
+issued 'accepted while it runs'
+[ "$(child hsm)" = "$born" ] || fail "another process issues"
+clock 7200000
+refused 'another hour'
 service_stop
 
 cp -p "$WORK/state/hsm/clock.main" "$WORK/out/before"
@@ -83,7 +128,7 @@ start_refused 'not accepted'
 service_stop
 
 accept 0
-clock 4200000
+clock 7800000
 start_refused 'ten minutes more since'
 service_stop
 accept 0
@@ -96,7 +141,7 @@ service_start
 issued 'after another start'
 service_stop
 ledger_verify
-grep '"type":"CLOCK"' "$WORK/out/records" | grep -c '"reason":"accepted"' | grep -qx 1 ||
-	fail "not one accepted CLOCK record: $(grep '"type":"CLOCK"' "$WORK/out/records")"
-grep '"reason":"accepted"' "$WORK/out/records" | grep -q "\"detail\":\"uid $(id -u): checked by hand\"" ||
+grep '"type":"CLOCK"' "$WORK/out/records" | grep -c '"reason":"accepted"' | grep -qx 2 ||
+	fail "not two accepted CLOCK record: $(grep '"type":"CLOCK"' "$WORK/out/records")"
+grep '"reason":"accepted"' "$WORK/out/records" | grep -c "\"detail\":\"uid $(id -u): checked by hand\"" | grep -qx 2 ||
 	fail "it does not say who: $(grep '"type":"CLOCK"' "$WORK/out/records")"

@@ -64,10 +64,11 @@ note "users and folders"
 for user in _dcsign-api _dcsign-hsm _dcsign-ledger; do
 	grep -q "^$user:x:[0-9]*:[0-9]*:.*:/usr/sbin/nologin$" "$root/etc/passwd" || fail "no user $user"
 done
-modes=$(inside stat -c '%n %a %U:%G' /var/lib/dcsign /var/lib/dcsign/hsm /var/lib/dcsign/lock /etc/dcsign/dcsignd.conf)
+modes=$(inside stat -c '%n %a %U:%G' /var/lib/dcsign /var/lib/dcsign/hsm /var/lib/dcsign/lock /var/lib/dcsign/control /etc/dcsign/dcsignd.conf)
 [ "$modes" = "/var/lib/dcsign 711 _dcsign-ledger:_dcsign-ledger
 /var/lib/dcsign/hsm 700 _dcsign-hsm:_dcsign-hsm
 /var/lib/dcsign/lock 600 root:root
+/var/lib/dcsign/control 700 root:root
 /etc/dcsign/dcsignd.conf 644 root:root" ] || fail "the folders are: $modes"
 inside systemd-tmpfiles --create dcsignd.conf || fail "tmpfiles.d does not pass twice"
 [ -L "$root/etc/systemd/system/multi-user.target.wants/dcsignd.service" ] || fail "dcsignd is not enabled"

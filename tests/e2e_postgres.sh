@@ -178,6 +178,46 @@ service_stop
 grep -q 'test/main#2 goes on for test/main, .* missing for ever' "$WORK/out/verify" ||
 	fail "the gap is not told: $(cat "$WORK/out/verify")"
 
+note "the same while the service runs: root says so over its socket"
+pg_stop INT
+cp -a "$PG/stale" "$PG/staler"
+pg_start "$PG/stale" || fail "the replica does not start"
+service_start
+for n in 1 2 3; do
+	[ "$(issue edge www "$ask")" = 201 ] || fail "before the replica: $(cat "$WORK/out/body")"
+done
+succeed() { # STATUS CHAIN
+	local status=0
+	"$DCSIGN" ledger succeed --state "$WORK/state" --chain "$2" --reason 'the primary burnt down' \
+		>"$WORK/out/succeed" 2>&1 || status=$?
+	[ "$status" = "$1" ] || fail "succeed $2: $status, not $1: $(cat "$WORK/out/succeed")"
+}
+succeed 4 test/main#2
+grep -q 'no chain that LEDGER-BEHIND has stopped' "$WORK/out/succeed" || fail "$(cat "$WORK/out/succeed")"
+: >"$WORK/log"
+parent=$PID
+pg_stop INT
+pg_start "$PG/staler" || fail "the replica does not start"
+for n in $(seq 200); do
+	grep -q LEDGER-BEHIND "$WORK/log" && break
+	sleep 0.1
+done
+succeed 4 test/main
+succeed 0 test/main#2
+grep -qx 'test/main#3 goes on for test/main#2' "$WORK/out/succeed" || fail "$(cat "$WORK/out/succeed")"
+for n in $(seq 300); do
+	[ "$(issue edge www "$ask")" = 201 ] && break
+	sleep 0.1
+done
+[ "$(issue edge www "$ask")" = 201 ] || fail "nothing is issued after succeed: $(cat "$WORK/out/body")"
+[ "$(member ledger.chain)" = test/main#3 ] || fail "issued in $(member ledger.chain)"
+[ "$PID" = "$parent" ] && alive "$PID" || fail "dcsignd has ended"
+service_stop
+"$DCSIGN" ledger verify --ledger "$LEDGER" --checkpoint "$WORK/kept/heads" >"$WORK/out/verify" ||
+	fail "the ledger does not verify: $(cat "$WORK/out/verify")"
+grep -q 'test/main#3 goes on for test/main#2, .* missing for ever' "$WORK/out/verify" ||
+	fail "the gap is not told: $(cat "$WORK/out/verify")"
+
 note "old records into a file: not as a node, but as the owner"
 "$DCSIGN" ledger export --ledger "$(pg_url auditor)" >"$WORK/out/before" || fail "ledger export"
 archive() { # ROLE

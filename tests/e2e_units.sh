@@ -67,7 +67,7 @@ CREDENTIALS_DIRECTORY=$WORK/hsm "$DCSIGND" -n -c "$sample" >"$WORK/out/said" 2>&
 
 note "with the unit's capabilities"
 [ -n "$SEPARATE" ] || skip "only root can take capabilities away, in a folder that all can enter"
-mkdir -m 711 "$WORK/state" && mkdir -m 700 "$WORK/state/hsm"
+mkdir -m 711 "$WORK/state" && mkdir -m 700 "$WORK/state/hsm" "$WORK/state/control"
 : >"$WORK/state/lock"
 chmod 600 "$WORK/state/lock"
 chown "${E2E_UIDS[2]}:${E2E_UIDS[2]}" "$WORK/state"
@@ -77,6 +77,7 @@ kept=$(sed -n 's/^CapabilityBoundingSet=//p' "$units/dcsignd.service" | sed 's/C
 CONF_EXTRA= service_start setpriv --no-new-privs --bounding-set "-all,$kept" --inh-caps "-all"
 grep -q '^CapBnd:	0*e0$' "/proc/$PID/status" || fail "the bounding set is $(grep CapBnd "/proc/$PID/status")"
 request --key www --new-key P-256 -o "$WORK/out/set" >/dev/null || fail "nothing is issued"
+[ -S "$WORK/state/control/socket" ] || fail "no socket for root: $(cat "$WORK/log")"
 kill -HUP "$PID"
 for _ in $(seq 100); do
 	grep -q 'configuration taken' "$WORK/log" && break

@@ -21,7 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t len);
 	X(msg_state_answer)                                                                        \
 	X(msg_hold)                                                                                \
 	X(msg_hold_answer)                                                                         \
-	X(msg_stranger)
+	X(msg_stranger)                                                                            \
+	X(msg_decide)                                                                              \
+	X(msg_decide_answer)
 
 #define TRY(name)                                                                                  \
 	static void try_##name(const uint8_t *octets, size_t len)                                  \

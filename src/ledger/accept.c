@@ -13,9 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "decide.h"
 #include "options.h"
-
-#define REASON_MOST 100 /* octets */
 
 enum { STATE = OPTIONS_MANY, TOKEN, REASON, HELP };
 
@@ -25,7 +24,9 @@ static const struct option options[] = {{"state", required_argument, NULL, STATE
 
 static const char usage[] =
 	"usage: dcsign ledger accept-clock --state FOLDER --token NAME --reason TEXT\n"
-	"A person says that this machine's clock is right now, as root, while dcsignd is stopped.\n"
+	"A person says that this machine's clock is right now, as root: to a dcsignd that runs, "
+	"or\n"
+	"for the next one that starts.\n"
 	"Example:\n"
 	"  dcsign ledger accept-clock --state /var/lib/dcsign --token main --reason 'NTP was "
 	"off'\n";
@@ -37,8 +38,8 @@ static int failed(const char *path, const char *why)
 }
 
 /* No daemon runs, and who asks is root, or the user that one daemon without users of their own
- * belongs to. -1: it has been said why not. */
-static int lock_take(const char *state)
+ * belongs to. -1: it has been said why not, or *runs. */
+static int lock_take(const char *state, bool *runs)
 {
 	char path[PATH_MAX];
 	struct stat st;
@@ -51,7 +52,7 @@ static int lock_take(const char *state)
 	} else if (geteuid() != 0 && geteuid() != st.st_uid) {
 		failed(path, "only root accepts a clock");
 	} else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		failed(path, "dcsignd runs: stop it, accept the clock, start it again");
+		*runs = true;
 	} else {
 		return fd;
 	}
@@ -102,16 +103,20 @@ static int file_write(int folder, const char *name, const char *line, int len)
 	return good && renameat(folder, fresh, folder, name) == 0 && fsync(folder) == 0 ? 0 : -1;
 }
 
-static int accept_clock(const char *state, const char *token, const char *reason)
+static int accept_clock(const char *state, const struct msg_decide *said)
 {
 	char path[PATH_MAX], name[NAME_MAX - 8], line[512];
-	int lock = lock_take(state), folder, len = line_make(line, sizeof(line), reason);
+	bool runs = false;
+	int lock = lock_take(state, &runs), folder,
+	    len = line_make(line, sizeof(line), said->reason);
 	int status = EXIT_GOOD;
 
+	if (runs)
+		return decide_ask(state, said);
 	if (lock < 0)
 		return EXIT_UNEXPECTED;
 	snprintf(path, sizeof(path), "%s/hsm", state);
-	snprintf(name, sizeof(name), "clock.%s", token);
+	snprintf(name, sizeof(name), "clock.%s", said->name);
 	folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (folder >= 0 && faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
 		status = failed(name, "there is none: has this token ever been served here?");
@@ -126,20 +131,10 @@ static int accept_clock(const char *state, const char *token, const char *reason
 	return status;
 }
 
-static bool is_text(const char *s, size_t most)
-{
-	size_t len = strlen(s);
-
-	for (size_t i = 0; i < len; i++) {
-		if ((unsigned char)s[i] < ' ' || (unsigned char)s[i] > '~')
-			return false;
-	}
-	return len > 0 && len <= most;
-}
-
 int accept_main(int argc, char **argv)
 {
 	const char *state = NULL, *token = NULL, *reason = NULL;
+	struct msg_decide said = {.what = DECIDE_CLOCK};
 	int option;
 
 	optind = 2;
@@ -157,12 +152,15 @@ int accept_main(int argc, char **argv)
 		else
 			return EXIT_USAGE;
 	}
-	if (optind == argc && state && token && reason && is_text(token, NAME_SIZE) &&
-		!strchr(token, '/') && is_text(reason, REASON_MOST))
-		return accept_clock(state, token, reason);
+	if (optind == argc && state && token && reason && decide_words(token, NAME_SIZE - 1) &&
+		!strchr(token, '/') && decide_words(reason, DECIDE_REASON_MAX)) {
+		strcpy(said.name, token);
+		strcpy(said.reason, reason);
+		return accept_clock(state, &said);
+	}
 	fprintf(stderr,
 		"dcsign ledger: accept-clock needs --state, --token and --reason (printable "
 		"ASCII, %d characters at most)\n%s",
-		REASON_MOST, usage);
+		DECIDE_REASON_MAX, usage);
 	return EXIT_USAGE;
 }

@@ -105,6 +105,14 @@ struct chain *ledger_chain(struct ledger *l, const char *token);
  * ERR_OK: *durable says which of the two it is. ERR_CLOSED: not yet.
  */
 enum err ledger_resume(struct ledger *l, int64_t ms, bool *durable);
+/*
+ * A person decides that a chain which the store came back without (`behind`) ends where it is known
+ * here; another one goes on for it, whose name *name gets. When none is behind any more
+ * ledger_resume gives ERR_OK; then the writers of those that ended are to begin anew.
+ * ERR_NOT_FOUND: it is not behind; others as in store.h. *why says it.
+ */
+enum err ledger_succeed_behind(struct ledger *l, const char *chain, const char *reason, int64_t now,
+	char name[CHAIN_SIZE], struct refusal *why);
 /* Notes that a read gave ERR_CLOSED. */
 void ledger_lose(struct ledger *l, int64_t ms);
 

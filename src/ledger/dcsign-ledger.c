@@ -12,6 +12,7 @@
 #include "archived.h"
 #include "bookmark.h"
 #include "commit.h"
+#include "decide.h"
 #include "init.h"
 #include "memory.h"
 #include "options.h"
@@ -233,7 +234,8 @@ static const struct command {
 			OPTION(OPT_VERIFIER_KEY) | OPTION(OPT_PROGRESS) | OPTION(OPT_WITNESS_KEY) |
 			ARCHIVE,
 		run_report, false},
-	{"succeed", COMMON | OPTION(OPT_CHECKPOINT) | OPTION(OPT_REASON), run_succeed, true},
+	{"succeed", COMMON | OPTION(OPT_CHECKPOINT) | OPTION(OPT_REASON) | OPTION(OPT_STATE),
+		run_succeed, true},
 	{"export", COMMON | TIMES | WHOSE | FORMS | OPTION(OPT_TYPE) | ARCHIVE, run_export, false},
 	{"archive", OPTION(OPT_LEDGER) | OPTION(OPT_BEFORE) | OPTION(OPT_TO), archived_move, true},
 };
@@ -252,7 +254,7 @@ static const char usage[] =
 	"                            [--client NAME] [--id ID] [--from TIME] [--to TIME] [--csv]\n"
 	"       dcsign ledger report --html FILE [--ledger URL] [--at TIME] [--checkpoint FILE]\n"
 	"                            [--verifier-key KEY] [--progress]\n"
-	"       dcsign ledger succeed --chain NAME --reason TEXT [--ledger URL]\n"
+	"       dcsign ledger succeed --chain NAME --reason TEXT [--ledger URL | --state FOLDER]\n"
 	"                            [--checkpoint FILE]\n"
 	"       dcsign ledger archive --before TIME --to FILE [--ledger URL]\n"
 	"       dcsign ledger accept-clock --state FOLDER --token NAME --reason TEXT\n"
@@ -341,6 +343,22 @@ static int run(const struct command *c, const struct options *o)
 	return !e ? status : e == ERR_FORMAT ? EXIT_WRONG : EXIT_UNEXPECTED;
 }
 
+/* By a dcsignd that runs: it knows the records that its database came back without. */
+static int succeed_running(const struct options *o)
+{
+	struct msg_decide m = {.what = DECIDE_SUCCEED};
+
+	if (!o->list.chain || !o->reason || o->checkpoint ||
+		!decide_words(o->reason, DECIDE_REASON_MAX) ||
+		!decide_words(o->list.chain, CHAIN_SIZE - 1) || strchr(o->list.chain, ' '))
+		return misused("with --state go --chain and --reason, in printable ASCII, the "
+			       "reason in 100 characters at most",
+			"");
+	strcpy(m.name, o->list.chain);
+	strcpy(m.reason, o->reason);
+	return decide_ask(o->state, &m);
+}
+
 const int memory_exit = EXIT_UNEXPECTED;
 
 int main(int argc, char **argv)
@@ -372,6 +390,8 @@ int main(int argc, char **argv)
 	case OPTIONS_GOOD:
 		break;
 	}
+	if (c->run == run_succeed && o.state)
+		return succeed_running(&o);
 	if (!o.url || !*o.url)
 		return misused("say which: --ledger or $DCSIGN_LEDGER", "");
 	if (c->run == run_prove && !o.list.id)

@@ -120,6 +120,8 @@ static void store_resume(struct server *s)
 	e = ledger_resume(&s->ledger, server_ms(), &durable);
 	if (e && e != ERR_CLOSED)
 		server_store_failed(s, e);
+	if (!e && s->succeeded)
+		server_die(EXIT_ABSENT, "the ledger begins anew, with the chain that goes on", "");
 	if (!e)
 		held_settle(s, durable);
 }

@@ -53,6 +53,7 @@ src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c src/memory.c src/m
 	src/ledger/fingerprint.c src/ledger/fingerprint.h \
 	src/ledger/init.c src/ledger/init.h \
 	src/ledger/accept.c src/ledger/accept.h \
+	src/ledger/decide.c src/ledger/decide.h \
 	src/ledger/archived.c src/ledger/archived.h \
 	src/ledger/say.c src/ledger/say.h
 src_ledger_dcsign_ledger_LDADD = $(LEDGER_LIBS)

@@ -27,7 +27,8 @@ static const struct option options[] = {{"ledger", required_argument, NULL, OPT_
 	{"certificate", required_argument, NULL, OPT_CERTIFICATE_FILE},
 	{"html", required_argument, NULL, OPT_HTML}, {"progress", no_argument, NULL, OPT_PROGRESS},
 	{"before", required_argument, NULL, OPT_BEFORE},
-	{"archive", required_argument, NULL, OPT_ARCHIVE}, {NULL, 0, NULL, 0}};
+	{"archive", required_argument, NULL, OPT_ARCHIVE},
+	{"state", required_argument, NULL, OPT_STATE}, {NULL, 0, NULL, 0}};
 
 static bool type_named(const char *name, enum record_type *type)
 {
@@ -62,6 +63,8 @@ static const char **text_of(struct options *o, int option)
 		return &o->resume;
 	case OPT_HTML:
 		return &o->html;
+	case OPT_STATE:
+		return &o->state;
 	default:
 		return NULL;
 	}

@@ -21,7 +21,8 @@ struct options {
 	uint8_t public_key[CHECKPOINT_KEY];
 	struct checkpoint_witness witness[WITNESSES_MAX];
 	size_t witnesses;
-	const char *to; /* of archive: its file */
+	const char *state; /* of succeed: the folder of a dcsignd that runs */
+	const char *to;	   /* of archive: its file */
 	bool to_file;
 	int64_t before; /* RECORD_NONE: not given */
 	const char *archive[ARCHIVES_MAX];
@@ -55,7 +56,8 @@ enum {
 	OPT_REASON,
 	OPT_RESUME,
 	OPT_BEFORE,
-	OPT_ARCHIVE
+	OPT_ARCHIVE,
+	OPT_STATE
 };
 
 #define OPTION(option) (UINT64_C(1) << ((option)-OPTIONS_MANY))

@@ -116,3 +116,36 @@ enum err ledger_resume(struct ledger *l, int64_t ms, bool *durable)
 	l->retry_ms = ms + l->pause_ms;
 	return e == ERR_NOMEM ? e : ERR_CLOSED;
 }
+
+enum err ledger_succeed_behind(struct ledger *l, const char *chain, const char *reason, int64_t now,
+	char name[CHAIN_SIZE], struct refusal *why)
+{
+	const struct store_engine *engine = l->store->engine;
+	struct checkpoint known = {.size = 0};
+	struct store_chain there;
+	struct chain *c = l->chains;
+	enum err e;
+
+	while (c && strcmp(c->stored.chain, chain) != 0)
+		c = c->next;
+	if (!l->lost || !l->behind || !c || c->closed || !ledger_own(l, c))
+		return refuse(why, ERR_NOT_FOUND, "chain",
+			"%s is no chain that LEDGER-BEHIND has stopped here", chain);
+	e = engine->resume(l->store, why);
+	if (!e)
+		e = engine->chain_get(l->store, chain, &there);
+	if (!e && same(&there, &c->stored))
+		return refuse(why, ERR_NOT_FOUND, "chain",
+			"the database has all records of %s again: it goes on", chain);
+	known.size = c->stored.tree.size;
+	memcpy(known.root, c->stored.root, SHA256_SIZE);
+	if (!e || e == ERR_NOT_FOUND)
+		e = ledger_succeed(l->store, chain, &known, reason, now, name, why);
+	if (e)
+		return why->err ? e
+				: refuse(why, e, "chain", "the database: %s",
+					  engine->text(l->store));
+	c->closed = true;
+	l->retry_ms = 0;
+	return ERR_OK;
+}

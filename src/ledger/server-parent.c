@@ -1,7 +1,10 @@
 /* What dcsignd, the parent, sends: configurations and channels to neighbours. */
 #include "server.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "log.h"
 
 static bool differ(const char *a, const char *b)
 {
@@ -59,6 +62,24 @@ static void control_hello(struct server *s, struct reader *body, const int *fds,
 	peers_take(s, &hello, fds[0]);
 }
 
+static void decision_take(struct server *s, uint64_t serial, struct reader *body)
+{
+	struct refusal why = {.err = ERR_OK};
+	char name[CHAIN_SIZE], text[2 * CHAIN_SIZE + 16];
+	struct msg_decide m;
+
+	if (msg_decide_read(&m, body) || m.what != DECIDE_SUCCEED)
+		server_broken("dcsignd: DECIDE");
+	if (!ledger_succeed_behind(&s->ledger, m.name, m.reason, server_wall(), name, &why)) {
+		s->succeeded = true;
+		snprintf(text, sizeof(text), "%s goes on for %s", name, m.name);
+		LOG(LOG_LEVEL_WARNING, "a chain was closed: another one goes on for it",
+			LS("chain", m.name), LS("next", name), LN("uid", m.uid),
+			LS("reason", m.reason));
+	}
+	child_answer_decision(serial, &why, text);
+}
+
 void parent_read(struct server *s)
 {
 	int fds[MSG_FDS];
@@ -79,6 +100,8 @@ void parent_read(struct server *s)
 		config_take(s, head.serial, &body, fds, n);
 	else if (head.type == MSG_HELLO)
 		control_hello(s, &body, fds, n);
+	else if (head.type == MSG_DECIDE && n == 0)
+		decision_take(s, head.serial, &body);
 	else
 		server_broken("dcsignd: a message of another channel");
 }

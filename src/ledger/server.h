@@ -29,6 +29,7 @@ struct server {
 	size_t peers;
 	int signals;
 	bool stopping;
+	bool succeeded; /* a chain was ended: when the others go on this process is born anew */
 	uint8_t octets[MSG_MAX];
 };
 
