@@ -227,6 +227,14 @@ def a_self_test_is_issued(s):
         del proved[name]
 
 
+@fault("its certificate can't be read")
+def a_certificate_of_no_version(s):
+    proved = s.first("KEY-PROVED")
+    octets = base64.b64decode(proved["certificates"])
+    assert b"\xa0\x03\x02\x01\x02" in octets
+    proved["certificates"] = base64.b64encode(octets.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x06", 1)).decode()
+
+
 @fault("its Idempotency-Key released a credential before")
 def idempotency_releases_twice(s):
     for r in s.records:
