@@ -365,7 +365,35 @@ START_TEST(other_forms_are_refused)
 }
 END_TEST
 
+/* Verifier keys that other software and services publish. */
+static const char *const others[][2] = {
+	{"PeterNeumann", "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"},
+	{"EnochRoot", "EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"},
+	{"sum.golang.org", "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"},
+};
+
+START_TEST(keys_of_others_are_read)
+{
+	char name[CHECKPOINT_ORIGIN_SIZE], key[160];
+	uint8_t octets[CHECKPOINT_KEY];
+	struct buf out = BUF_INIT(CHECKPOINT_MAX);
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		snprintf(key, sizeof(key), "%s", others[i][1]);
+		ck_assert_int_eq(checkpoint_vkey_read(key, strlen(key), name, octets), ERR_OK);
+		ck_assert_str_eq(name, others[i][0]);
+		buf_reset(&out);
+		checkpoint_vkey_write(&out, name, octets);
+		ck_assert_str_eq(buf_cstr(&out), key);
+		strchr(key, '+')[1] ^= 1; /* the id is bound to name and key */
+		ck_assert_int_eq(checkpoint_vkey_read(key, strlen(key), name, octets), ERR_FORMAT);
+	}
+	buf_free(&out);
+}
+END_TEST
+
 RUN_SUITE("log", proofs_are_those_of_the_vectors, damaged_proofs_are_refused,
 	what_is_not_in_the_tree_has_no_proof, each_perfect_subtree_is_seen_once,
 	notes_are_those_of_the_vectors, cosignatures_may_follow_and_a_second_one_of_the_key_may_not,
-	several_notes_in_one_text, an_origin_that_a_note_cannot_carry, other_forms_are_refused)
+	several_notes_in_one_text, an_origin_that_a_note_cannot_carry, other_forms_are_refused,
+	keys_of_others_are_read)
