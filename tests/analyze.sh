@@ -4,7 +4,7 @@
 #   gcc       gcc -fanalyzer
 #   cppcheck  cppcheck
 # With arguments: these alone. Any finding fails. What is no defect is
-# suppressed at its line with the reason; of gcc, which takes nothing there that clang does not mind, in analyze_gcc.txt.
+# suppressed at its line with the reason; of gcc, which takes nothing there that clang does not mind, in analyze_gcc.txt; of scan-build in analyze_scan.txt.
 set -u
 [ "${DCSIGN_TESTS-}" = long ] || {
 	echo "skipped: in make check-long and make analyze"
@@ -60,7 +60,9 @@ make_with() {
 
 scan() {
 	make_with scan "scan-build --use-cc=clang -o $work/scan.html" CC=clang CFLAGS=-g
-	grep -E 'warning:' "$work/scan/make.out" | sort -u >"$work/scan.out"
+	sed '/^#/d' "$TOP_SRCDIR/tests/analyze_scan.txt" >"$work/scan.known"
+	sed -n "s|^$TOP_SRCDIR/\\(.*warning:.*\\)|\\1|p" "$work/scan/make.out" | sort -u |
+		grep -v -f "$work/scan.known" >"$work/scan.out"
 	finds scan-build "$work/scan.out"
 }
 

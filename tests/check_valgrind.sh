@@ -16,7 +16,7 @@ grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && {
 work=$(mktemp -d "${TMPDIR:-/tmp}/dcsign-valgrind.XXXXXX") || exit 99
 trap 'rm -rf "$work"' EXIT
 chmod 1777 "$work" # tests that change their user write there, too
-export CK_DEFAULT_TIMEOUT=1800
+export CK_DEFAULT_TIMEOUT=240 CK_TIMEOUT_MULTIPLIER=15 # the latter for those that set one of their own, too
 failed=0
 for t in "${@:-$UNIT_PROGRAMS}"; do
 	for p in $t; do

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Coverage of the trusted core by the unit tests: `make coverage` prints lines and branches of each file
-# and ends with 1 when less than 95 % of the branches were taken. A branch is what gcov counts without
+# and ends with 1 when less than 95 % of the branches of one were taken. A branch is what gcov counts without
 # optimisation: each outcome of each condition, those of failing allocations included. Nothing is excluded.
 set -u
 build=$TOP_BUILDDIR/build-coverage
@@ -70,6 +70,7 @@ for s in sorted(summary["files"], key=lambda s: s["filename"]):
     show(s["filename"], s)
 show("the trusted core", summary)
 least = float(sys.argv[1])
-if summary["branch_percent"] < least:
-    sys.exit("less than %g %% of the branches were taken" % least)
+few = [s["filename"] for s in summary["files"] if s["branch_percent"] < least]
+if few:
+    sys.exit("less than %g %% of the branches were taken of " % least + ", ".join(few))
 PY

@@ -10,7 +10,7 @@ check-valgrind: $(check_PROGRAMS)
 analyze:
 	@$(proof) bash $(srcdir)/tests/analyze.sh
 LONG_TESTS += tests/check_valgrind.sh tests/analyze.sh tests/e2e_threads.sh
-EXTRA_DIST += tests/coverage.sh tests/check_valgrind.sh tests/valgrind.supp tests/analyze.sh tests/analyze_gcc.txt \
+EXTRA_DIST += tests/coverage.sh tests/check_valgrind.sh tests/valgrind.supp tests/analyze.sh tests/analyze_gcc.txt tests/analyze_scan.txt \
 	tests/analyze_cppcheck.h tests/e2e_threads.sh .clang-tidy
 clean-local:
 	rm -rf $(proof_folders)
