@@ -56,6 +56,8 @@ static void ask(struct link *l, uint64_t *serial, struct buf *out)
 	if (l->role == ROLE_HSM) {
 		struct msg_state state = {.from = l->fresh_count};
 
+		if (l->fresh_count == 0)
+			state.mark = l->mark;
 		msg_begin(out, MSG_STATE, mine);
 		msg_state_write(out, &state);
 	} else {
@@ -83,11 +85,6 @@ void link_poll(struct link *l, int64_t now, uint64_t *serial, struct buf *out)
 
 static void show(struct link *l, const struct msg_state_answer *page)
 {
-	free(l->key);
-	l->key = l->fresh;
-	l->key_count = l->fresh_count;
-	l->fresh = NULL;
-	l->fresh_count = l->fresh_total = 0;
 	l->token_ok = page->token_ok != 0;
 	memcpy(l->token_detail, page->token_detail, sizeof(l->token_detail));
 	memcpy(l->generation, page->generation, sizeof(l->generation));
@@ -96,29 +93,74 @@ static void show(struct link *l, const struct msg_state_answer *page)
 	l->known = true;
 }
 
+static void show_keys(struct link *l)
+{
+	free(l->key);
+	l->key = l->fresh;
+	l->key_count = l->fresh_count;
+	l->mark = l->fresh_mark;
+	l->fresh = NULL;
+	l->fresh_count = l->fresh_total = 0;
+}
+
+/* link_key looks for them by their order. */
+static bool in_order(const struct link *l)
+{
+	for (uint32_t i = 1; i < l->fresh_count; i++)
+		if (strcmp(l->fresh[i - 1].name, l->fresh[i].name) >= 0)
+			return false;
+	return true;
+}
+
+static enum err take_keys(struct link *l, const struct msg_state_answer *page)
+{
+	struct msg_state_key *more = realloc(l->fresh, (page->total + (size_t)1) * sizeof(*more));
+
+	if (more == NULL)
+		return ERR_NOMEM;
+	l->fresh = more;
+	l->fresh_total = page->total;
+	if (l->fresh_count == 0)
+		l->fresh_mark = page->mark;
+	else if (l->fresh_mark != page->mark)
+		l->fresh_mark = 0;
+	memcpy(more + l->fresh_count, page->key, page->count * sizeof(*more));
+	l->fresh_count += page->count;
+	return l->fresh_count == page->total && !in_order(l) ? ERR_FORMAT : ERR_OK;
+}
+
+/* Nothing has changed since all keys were shown. */
+static bool unchanged(const struct link *l, const struct msg_state_answer *page)
+{
+	return l->mark != 0 && page->mark == l->mark && page->from == 0 && page->count == 0 &&
+	       page->total == l->key_count;
+}
+
 enum err link_state(
 	struct link *l, const struct msg_state_answer *page, uint64_t *serial, struct buf *out)
 {
-	struct msg_state_key *more;
+	enum err e;
 
 	l->poll_serial = 0;
 	if (page->from != l->fresh_count || page->from + page->count > page->total)
 		return ERR_FORMAT;
 	if (l->fresh_count != 0 && page->total != l->fresh_total)
 		return ERR_OK; /* its configuration changed between two pages: from the start */
-	more = realloc(l->fresh, (page->total + (size_t)1) * sizeof(*more));
-	if (more == NULL)
-		return ERR_NOMEM;
-	l->fresh = more;
-	l->fresh_total = page->total;
-	memcpy(more + l->fresh_count, page->key, page->count * sizeof(*more));
-	l->fresh_count += page->count;
-	if (l->fresh_count == page->total)
+	if (unchanged(l, page)) {
 		show(l, page);
-	else if (page->count == 0)
+		return ERR_OK;
+	}
+	e = take_keys(l, page);
+	if (e != ERR_OK)
+		return e;
+	if (l->fresh_count == page->total) {
+		show_keys(l);
+		show(l, page);
+	} else if (page->count == 0) {
 		return ERR_FORMAT;
-	else
+	} else {
 		ask(l, serial, out);
+	}
 	return ERR_OK;
 }
 
@@ -199,10 +241,13 @@ const char *link_note(const struct link *l, const char *chain)
 	return NULL;
 }
 
+static int by_name(const void *name, const void *key)
+{
+	return strcmp(name, ((const struct msg_state_key *)key)->name);
+}
+
 const struct msg_state_key *link_key(const struct link *l, const char *key)
 {
-	for (uint32_t i = 0; i < l->key_count; i++)
-		if (strcmp(l->key[i].name, key) == 0)
-			return &l->key[i];
-	return NULL;
+	return l->key_count == 0 ? NULL
+				 : bsearch(key, l->key, l->key_count, sizeof(*l->key), by_name);
 }

@@ -19,12 +19,13 @@ struct link {
 	unsigned waiting; /* calls sent and not ended */
 
 	/* the state: asked for page by page into fresh, then shown */
-	uint64_t poll_serial; /* of the question that is open; 0: none */
-	int64_t poll_asked;   /* when its first page was asked for */
-	int64_t poll_last;    /* when the last one was begun; 0: never */
-	bool known;	      /* a whole state has been seen */
-	struct msg_state_key *key, *fresh;
+	uint64_t poll_serial;		   /* of the question that is open; 0: none */
+	int64_t poll_asked;		   /* when its first page was asked for */
+	int64_t poll_last;		   /* when the last one was begun; 0: never */
+	bool known;			   /* a whole state has been seen */
+	struct msg_state_key *key, *fresh; /* by name */
 	uint32_t key_count, fresh_count, fresh_total;
+	uint64_t mark, fresh_mark; /* that all pages had; 0: they did not have the same */
 	bool token_ok;
 	char token_detail[160];
 	uint8_t generation[SHA256_SIZE];

@@ -148,9 +148,9 @@ static int64_t look(struct keeper *k)
 		LOG(LOG_LEVEL_ERROR, "the token is lost", LS("detail", why.detail));
 		return LOOK_MS;
 	}
-	k->looked = true; /* the first time it was opened just now */
 	if (append_generation(k->ledger) == 0)
 		e = ledger_open(k);
+	k->looked = k->looked || e == ERR_OK; /* before it was opened just now */
 	if (e == ERR_OK && k->token == NULL)
 		e = keyring_tell(k->keys, k->ledger);
 	else if (e == ERR_OK)

@@ -1,7 +1,6 @@
 #include "keyring.h"
 
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -264,15 +263,6 @@ void ring_refuse(struct refusal **at, const struct refusal *why)
 		**at = *why;
 }
 
-/* Why a key that does not issue does not; without a known reason its certificate has expired since
- * the last look, or it was not looked at yet. */
-static enum err unserved(const struct ring_key *k)
-{
-	return k->state != NULL	   ? k->state->err
-	       : k->told == ERR_OK ? ERR_CERT_EXPIRED
-				   : ERR_KEY_UNPROVED;
-}
-
 static int by_name(const void *name, const void *key)
 {
 	return strcmp(name, ((const struct ring_key *)key)->config->name);
@@ -299,10 +289,10 @@ enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct k
 		*use = (struct keyring_use){key->config, &c->leaf, key->key};
 	} else {
 		k->asked = true;
-		e = refuse(why, ERR_KEY_UNAVAILABLE, "key", "%s: %s", err_text(unserved(key)),
+		e = refuse(why, ERR_KEY_UNAVAILABLE, "key", "%s: %s", err_text(ring_unserved(key)),
 			key->state == NULL ? "" : key->state->detail);
 		if (why != NULL)
-			why->retry_after = unserved(key) == ERR_TOKEN ? 1 : 30;
+			why->retry_after = ring_unserved(key) == ERR_TOKEN ? 1 : 30;
 	}
 	pthread_mutex_unlock(&k->lock);
 	return e;
@@ -344,37 +334,4 @@ bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE]
 bool keyring_server_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE])
 {
 	return has_spki(k, k->delegation_count, k->spki_count, sha256);
-}
-
-static void state_of(struct msg_state_key *out, struct ring_key *k, int64_t now)
-{
-	const struct ring_certificate *c = ring_issuing(k, now);
-
-	memcpy(out->name, k->config->name, sizeof out->name);
-	if (k->weak != NULL)
-		snprintf(out->weak, sizeof out->weak, "%s", k->weak);
-	out->err = c != NULL ? ERR_OK : unserved(k);
-	if (c != NULL) {
-		memcpy(out->certificate_sha256, c->leaf.sha256, SHA256_SIZE);
-		out->certificate_not_after = c->leaf.not_after;
-		out->algorithm = c->leaf.algorithm;
-		return;
-	}
-	snprintf(out->detail, sizeof out->detail, "%.*s", (int)sizeof out->detail - 1,
-		k->state == NULL ? "" : k->state->detail);
-}
-
-void keyring_state(struct keyring *k, uint32_t from, int64_t now, struct msg_state_answer *answer)
-{
-	answer->total = (uint32_t)k->count;
-	answer->from = from;
-	answer->count = 0;
-	pthread_mutex_lock(&k->lock);
-	for (size_t i = from; i < k->count && answer->count < STATE_KEYS; i++) {
-		struct msg_state_key *out = &answer->key[answer->count++];
-
-		memset(out, 0, sizeof *out);
-		state_of(out, &k->key[i], now);
-	}
-	pthread_mutex_unlock(&k->lock);
 }

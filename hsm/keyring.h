@@ -66,7 +66,8 @@ void keyring_forget(struct keyring *k);
 /* Proofs of `old` hold for `k` where key URI, exceptions and certificate are the same. */
 void keyring_adopt(struct keyring *k, struct keyring *old);
 
-/* total, from, count and key of the answer. */
-void keyring_state(struct keyring *k, uint32_t from, int64_t now, struct msg_state_answer *answer);
+/* mark, total, from, count and key of the answer. doubt: why no key can be used now; NULL: none. */
+void keyring_state(struct keyring *k, const struct msg_state *ask, int64_t now,
+	const struct refusal *doubt, struct msg_state_answer *answer);
 
 #endif

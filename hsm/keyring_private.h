@@ -61,6 +61,9 @@ struct keyring {
 struct ring_key *ring_key(const struct keyring *k, const char *name);
 /* The newest proved certificate valid at now; NULL: none. With the lock held. */
 struct ring_certificate *ring_issuing(struct ring_key *k, int64_t now);
+/* Why a key that does not issue does not; without a known reason its certificate has expired since
+ * the last look, or it was not looked at yet. With the lock held. */
+enum err ring_unserved(const struct ring_key *k);
 /* Reads the certificate file's leaf, once. ERR_OK, or the reason why it can't issue, which is kept
  * in c->unfit too. By whoever has claimed the key, without the lock. */
 enum err ring_certificate_read(

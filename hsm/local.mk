@@ -27,6 +27,7 @@ hsm_libhsm_a_SOURCES = \
 	hsm/keyring_prove.c hsm/keyring_pass.h \
 	hsm/keyring_prover.c \
 	hsm/keyring_look.c \
+	hsm/keyring_state.c \
 	hsm/decide.c hsm/credential.h \
 	hsm/evidence.c \
 	hsm/batch.c \

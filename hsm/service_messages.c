@@ -44,30 +44,13 @@ static void take_issue(struct service *s, uint64_t serial, struct reader *body, 
 	keyring_unref(keys);
 }
 
-/* An untrusted clock stops every key. */
-static void state_clock(struct msg_state_answer *state)
-{
-	struct refusal why;
-
-	if (clock_trusted(&why))
-		return;
-	for (uint16_t i = 0; i < state->count; i++) {
-		struct msg_state_key *key = &state->key[i];
-
-		if (key->err != ERR_OK && key->err != ERR_KEY_UNPROVED)
-			continue;
-		key->err = ERR_CLOCK;
-		snprintf(key->detail, sizeof key->detail, "%.*s", (int)sizeof key->detail - 1,
-			why.detail);
-	}
-}
-
 static void take_state(struct service *s, uint64_t serial, struct reader *body)
 {
 	struct keyring *keys = keeper_keys(&s->keeper);
 	struct buf message = BUF_INIT(MSG_MAX);
 	struct token *token = s->start->token;
 	struct msg_state ask;
+	struct refusal clock; /* an untrusted one stops every key */
 
 	if (msg_state_read(&ask, body) != ERR_OK)
 		malformed("api");
@@ -81,8 +64,8 @@ static void take_state(struct service *s, uint64_t serial, struct reader *body)
 		s->state.counter[i] = counter_get((enum msg_counter)i);
 	s->state.span_count = SPAN_COUNT;
 	spans_read(s->state.span);
-	keyring_state(keys, ask.from, clock_estimate(), &s->state);
-	state_clock(&s->state);
+	keyring_state(
+		keys, &ask, clock_estimate(), clock_trusted(&clock) ? NULL : &clock, &s->state);
 	msg_begin(&message, MSG_ANSWER(MSG_STATE), serial);
 	msg_state_answer_write(&message, &s->state);
 	if (message.err == ERR_OK)

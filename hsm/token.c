@@ -318,15 +318,21 @@ void token_crowd(struct token *t, bool crowd)
 	gate_crowd(&t->gate, crowd);
 }
 
-/* Is any private key to be found? A token that went away has none. */
+/* Is any private key to be found? A token that went away has none. The one that was found is asked
+ * for the next time: to find one again takes long where there are thousands. */
 static bool keys_there(struct token *t)
 {
 	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
 	CK_ATTRIBUTE template = {CKA_CLASS, &class, sizeof class};
-	CK_OBJECT_HANDLE any;
 	CK_ULONG count;
+	size_t len;
 
-	return objects_find(t, &template, 1, &any, 1, &count, NULL) == ERR_OK && count > 0;
+	if (t->any_key != CK_INVALID_HANDLE &&
+		attribute_read(t, t->any_key, CKA_CLASS, &class, sizeof class, &len) == CKR_OK)
+		return true;
+	class = CKO_PRIVATE_KEY;
+	t->any_key = CK_INVALID_HANDLE;
+	return objects_find(t, &template, 1, &t->any_key, 1, &count, NULL) == ERR_OK && count > 0;
 }
 
 enum err token_probe(struct token *t, struct refusal *why)

@@ -27,6 +27,7 @@ struct token {
 
 	pthread_mutex_t keeper_lock; /* the keeper session serves one call at a time */
 	CK_SESSION_HANDLE keeper;
+	CK_OBJECT_HANDLE any_key; /* that token_probe found; CK_INVALID_HANDLE: none yet */
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t freed;

@@ -150,7 +150,7 @@ static const struct field read_answer[] = {CODE(msg_read_answer, err),
 	STRING(msg_read_answer, verifier_key, field_is_utf8), NUMBER(msg_read_answer, to),
 	ITEMS(msg_read_answer, proof, proof_count, 0, READ_PROOF_MAX, hash), FIELDS_END};
 
-static const struct field state[] = {NUMBER(msg_state, from), FIELDS_END};
+static const struct field state[] = {NUMBER(msg_state, from), NUMBER(msg_state, mark), FIELDS_END};
 static const struct field state_key[] = {STRING(msg_state_key, name, is_name),
 	CODE(msg_state_key, err), STRING(msg_state_key, detail, field_is_utf8),
 	STRING(msg_state_key, weak, field_is_utf8), DIGEST(msg_state_key, certificate_sha256),
@@ -168,7 +168,8 @@ static const struct field state_answer[] = {FLAG(msg_state_answer, token_ok),
 	COUNTER(0), COUNTER(1), COUNTER(2), COUNTER(3), COUNTER(4), COUNTER(5), COUNTER(6),
 	COUNTER(7), COUNTER(8),
 	ITEMS(msg_state_answer, span, span_count, SPAN_COUNT, SPAN_COUNT, histogram),
-	NUMBER(msg_state_answer, total), NUMBER(msg_state_answer, from),
+	NUMBER(msg_state_answer, mark), NUMBER(msg_state_answer, total),
+	NUMBER(msg_state_answer, from),
 	ITEMS(msg_state_answer, key, count, 0, STATE_KEYS, state_key), FIELDS_END};
 _Static_assert(COUNTER_COUNT == 9, "each counter stands in the table");
 

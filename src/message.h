@@ -352,7 +352,8 @@ enum err msg_read_answer_read(struct msg_read_answer *m, struct reader *r);
 
 /* STATE: api -> hsm asks for keys from index `from` on, in the order of the configuration; the
  * answer holds up to STATE_KEYS of them and how many there are, so the api asks again until it has
- * all. Child -> parent: STATE with an empty body, once, when it serves. */
+ * all. Whoever names the mark that all pages had gets no keys while it is still the same. Child ->
+ * parent: STATE with an empty body, once, when it serves. */
 #define STATE_KEYS 128
 struct msg_state_key {
 	char name[NAME_SIZE];
@@ -393,6 +394,7 @@ struct msg_histogram {
 };
 struct msg_state {
 	uint32_t from;
+	uint64_t mark; /* of the states that the api has; 0: none */
 };
 struct msg_state_answer {
 	uint8_t token_ok;
@@ -401,6 +403,7 @@ struct msg_state_answer {
 	uint64_t counter[COUNTER_COUNT];
 	uint16_t span_count; /* SPAN_COUNT */
 	struct msg_histogram span[SPAN_COUNT];
+	uint64_t mark;	/* of all keys' states as they are now, not 0 */
 	uint32_t total; /* keys of this token */
 	uint32_t from;
 	uint16_t count;

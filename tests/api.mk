@@ -13,7 +13,7 @@ LONG_TESTS += tests/openapi_document.sh
 EXTRA_DIST += tests/openapi_document.sh
 
 api_checks = tests/check_pem tests/check_request tests/check_framing tests/check_sieve tests/check_limits \
-	tests/check_peer tests/check_signer tests/check_reply tests/check_routes
+	tests/check_peer tests/check_link tests/check_signer tests/check_reply tests/check_routes
 check_PROGRAMS += $(api_checks)
 UNIT_TESTS += $(api_checks)
 api_check_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(GNUTLS_CFLAGS) $(JANSSON_CFLAGS)
@@ -36,6 +36,9 @@ tests_check_limits_LDADD = $(api_check_link)
 tests_check_peer_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
 tests_check_peer_CFLAGS = $(api_check_cflags)
 tests_check_peer_LDADD = $(api_check_link)
+tests_check_link_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
+tests_check_link_CFLAGS = $(api_check_cflags)
+tests_check_link_LDADD = $(api_check_link)
 tests_check_signer_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/api
 tests_check_signer_CFLAGS = $(api_check_cflags)
 tests_check_signer_LDADD = $(api_check_link)

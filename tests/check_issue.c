@@ -1107,10 +1107,52 @@ static enum err state_now(void)
 {
 	static struct msg_state_answer s;
 
-	keyring_state(keys, 0, (int64_t)time(NULL), &s);
+	keyring_state(keys, &(const struct msg_state){.from = 0}, (int64_t)time(NULL), NULL, &s);
 	ck_assert_uint_eq(s.total, 1);
 	return s.key[0].err;
 }
+
+/* Whoever has all states is told no more until one of them changes. */
+START_TEST(states_have_a_mark)
+{
+	static struct msg_state_answer s;
+	const struct refusal doubt = {.err = ERR_CLOCK, .detail = "a step"};
+	int64_t now = (int64_t)time(NULL);
+	struct msg_state question = {.from = 0};
+	uint64_t mark;
+
+	keyring_state(keys, &question, now, NULL, &s);
+	ck_assert_uint_eq(s.count, 1);
+	ck_assert_uint_ne(s.mark, 0);
+	question.mark = mark = s.mark;
+	keyring_state(keys, &question, now + 1, NULL, &s);
+	ck_assert_uint_eq(s.mark, mark);
+	ck_assert_uint_eq(s.total, 1);
+	ck_assert_uint_eq(s.count, 0);
+	keyring_state(keys, &question, now, &doubt, &s);
+	ck_assert_uint_ne(s.mark, mark);
+	ck_assert_uint_eq(s.count, 1);
+	ck_assert_int_eq(s.key[0].err, ERR_CLOCK);
+	ck_assert_str_eq(s.key[0].detail, "a step");
+	keyring_state(keys, &question, s.key[0].certificate_not_after + 1, NULL, &s); /* expired */
+	ck_assert_uint_ne(s.mark, mark);
+	ck_assert_uint_eq(s.count, 1);
+	ck_assert_int_ne(s.key[0].err, ERR_OK);
+	keyring_forget(keys);
+	keyring_state(keys, &question, now, NULL, &s);
+	ck_assert_uint_ne(s.mark, mark);
+	ck_assert_int_eq(s.key[0].err, ERR_KEY_UNPROVED);
+	question.mark = s.mark;
+	keyring_refuse_all(keys, &(const struct refusal){.err = ERR_TOKEN, .detail = "gone"});
+	keyring_state(keys, &question, now, NULL, &s);
+	ck_assert_uint_ne(s.mark, question.mark);
+	question.mark = s.mark;
+	keyring_refuse_all(keys, &(const struct refusal){.err = ERR_TOKEN, .detail = "away"});
+	keyring_state(keys, &question, now, NULL, &s);
+	ck_assert_uint_ne(s.mark, question.mark);
+	ck_assert_str_eq(s.key[0].detail, "away");
+}
+END_TEST
 
 START_TEST(self_test_is_written_down_first)
 {
@@ -1308,11 +1350,11 @@ int main(void)
 		ledger_writes_late, one_reading_of_the_clock, shared_key_is_told,
 		errors_are_tried_again, three_attempts_at_most, no_session, late_signature,
 		deadline_before_anything, deadline_within_a_batch, replay_is_the_first_credential,
-		replay_that_expired, self_test_is_written_down_first, foreign_key_is_refused,
-		unfit_key_is_refused, ledger_is_gone_while_proving, ledger_is_slow_while_proving,
-		token_hangs_while_proving, newest_valid_certificate, proofs_are_adopted,
-		certificate_without_delegation, rsa_keys, unknown_algorithm, point_off_the_curve,
-		certificate_for_clients_alone, replays_that_make_no_sense,
+		replay_that_expired, states_have_a_mark, self_test_is_written_down_first,
+		foreign_key_is_refused, unfit_key_is_refused, ledger_is_gone_while_proving,
+		ledger_is_slow_while_proving, token_hangs_while_proving, newest_valid_certificate,
+		proofs_are_adopted, certificate_without_delegation, rsa_keys, unknown_algorithm,
+		point_off_the_curve, certificate_for_clients_alone, replays_that_make_no_sense,
 		replay_of_the_present_certificate, another_attempt_was_quicker,
 		replay_of_another_type, mldsa_key, key_of_the_service_itself, no_randomness,
 		ledger_is_gone_after_a_failure, batch_with_refusals_that_can_t_be_answered,

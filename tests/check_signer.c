@@ -405,7 +405,7 @@ static void answer_states(uint32_t total)
 		a.from = question.from;
 		a.count = (uint16_t)(total - a.from < STATE_KEYS ? total - a.from : STATE_KEYS);
 		for (unsigned i = 0; i < a.count; i++) {
-			snprintf(a.key[i].name, NAME_SIZE, "k%u", a.from + i);
+			snprintf(a.key[i].name, NAME_SIZE, "k%04u", a.from + i);
 			a.key[i].err = (a.from + i) % 2 == 0 ? ERR_OK : ERR_KEY_WEAK;
 		}
 		buf_reset(&out);
@@ -422,21 +422,21 @@ START_TEST(states)
 	struct signer_token token;
 
 	begin();
-	signer_key(signer, "main", "k0", &key);
+	signer_key(signer, "main", "k0000", &key);
 	ck_assert_int_eq(key.err, ERR_KEY_UNAVAILABLE);
 	for (int i = 0; i < 6; i++) {
 		turns(1);
 		answer_states(2 * STATE_KEYS + 5);
 	}
-	signer_key(signer, "main", "k0", &key);
+	signer_key(signer, "main", "k0000", &key);
 	ck_assert_int_eq(key.err, ERR_OK);
-	signer_key(signer, "main", "k260", &key);
+	signer_key(signer, "main", "k0260", &key);
 	ck_assert_int_eq(key.err, ERR_OK);
-	signer_key(signer, "main", "k259", &key);
+	signer_key(signer, "main", "k0259", &key);
 	ck_assert_int_eq(key.err, ERR_KEY_WEAK);
-	signer_key(signer, "main", "k261", &key);
+	signer_key(signer, "main", "k0261", &key);
 	ck_assert_int_eq(key.err, ERR_KEY_UNAVAILABLE);
-	signer_key(signer, "other", "k0", &key);
+	signer_key(signer, "other", "k0000", &key);
 	ck_assert_int_eq(key.err, ERR_KEY_UNAVAILABLE);
 	signer_token(signer, "main", &token);
 	ck_assert(token.ready);
@@ -445,7 +445,7 @@ START_TEST(states)
 	turns(1);
 	usleep((SIGNER_STALE_MS + 100) * 1000);
 	turns(1);
-	signer_key(signer, "main", "k0", &key);
+	signer_key(signer, "main", "k0000", &key);
 	ck_assert_int_eq(key.err, ERR_KEY_UNAVAILABLE);
 	signer_token(signer, "main", &token);
 	ck_assert(!token.ready);

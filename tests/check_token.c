@@ -472,6 +472,34 @@ START_TEST(every_call_of_the_module_fails_once)
 }
 END_TEST
 
+/* SoftHSM's answer about a token that it may only read; that this one is gone is seen all the same.
+ */
+START_TEST(token_that_says_nothing_about_itself)
+{
+	char module[4096];
+	struct refusal why;
+	unsigned searches;
+
+	if (!faulty_token(module))
+		return;
+	ck_assert(open_with(module, "pkcs11:token=test", ERR_OK, 2));
+	log_in();
+	rules_write("C_GetTokenInfo rv=0x5\n");
+	searches = calls_of("C_FindObjectsInit");
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(token_probe(token, &why), ERR_OK);
+	ck_assert_uint_eq(calls_of("C_FindObjectsInit"), searches + 1); /* which takes long */
+	rules_write("C_GetTokenInfo rv=0x5\nC_GetAttributeValue rv=0x82 count=1\n");
+	ck_assert_int_eq(token_probe(token, &why), ERR_OK); /* that key was deleted, not all */
+	fixture_run("mv %s/tokens %s/away", fixture.folder, fixture.folder);
+	ck_assert_int_eq(token_probe(token, &why), ERR_TOKEN);
+	ck_assert(token_lost(token));
+	rules_write("%s", "");
+	finish();
+	certificate_free(&served);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("token");
@@ -486,6 +514,7 @@ int main(void)
 	tcase_add_test(c, attributes);
 	tcase_add_test(c, sessions);
 	tcase_add_test(c, token_that_goes_away);
+	tcase_add_test(c, token_that_says_nothing_about_itself);
 	tcase_add_loop_test(
 		c, every_call_of_the_module_fails_once, 0, (int)(sizeof codes / sizeof *codes));
 	suite_add_tcase(s, c);
