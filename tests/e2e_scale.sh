@@ -29,14 +29,14 @@ SPKI=$(dc_key P-256 "$WORK/out/dc")
 RULES=$WORK/out/rules WITNESS=/dev/null
 sed -i "0,/object=k0001\"/s//object=nowhere\"/" "$WORK/keys/keys.conf"
 CONF_EXTRA=$(head -n $((6 * 8)) "$WORK/keys/keys.conf")
-service_keys=9 # 10, of which one is refused
-service_start
-faults_run hsm_scale.py few || fail "see above"
-service_stop
 # Limits hold where nothing slows our side down.
 LIMITS=no
 [ "${DCSIGN_TESTS-}" = long ] && ! grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && LIMITS=yes
 export FLOORS LIMITS
+service_keys=9 # 10, of which one is refused
+service_start
+KEYS=$service_keys faults_run hsm_scale.py few || fail "see above"
+service_stop
 service_tries=1200
 if [ $LIMITS = yes ]; then # beside the same without a key that is refused
 	CONF_EXTRA=$(sed "s/object=nowhere\"/object=k0001\"/" "$WORK/keys/keys.conf")

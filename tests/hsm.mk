@@ -97,7 +97,7 @@ E2E_TESTS += tests/e2e_scale.sh
 LONG_TESTS += tests/e2e_scale.sh
 E2E_TESTS += tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_opencryptoki.sh tests/e2e_keys.sh tests/e2e_refused.sh
 LONG_TESTS += tests/e2e_tpm2.sh
-EXTRA_DIST += tests/modules.sh tests/e2e_keys.sh tests/e2e_tpm2.sh tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_opencryptoki.sh tests/e2e_scale.sh tests/faults/hsm_scale.py
+EXTRA_DIST += tests/HSM.md tests/modules.sh tests/e2e_keys.sh tests/e2e_tpm2.sh tests/e2e_pin.sh tests/e2e_modules.sh tests/e2e_opencryptoki.sh tests/e2e_scale.sh tests/faults/hsm_scale.py
 
 # the process that holds the keys is followed by another
 E2E_TESTS += tests/e2e_heir.sh

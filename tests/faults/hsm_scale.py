@@ -1,7 +1,8 @@
 """Many keys: see e2e_scale.sh. Times are those of the log's lines; work is processor time of all the
 service's processes, which a busy machine does not change much.
 
-hsm_scale.py few     the work of a request, with a few keys configured, into out/few
+hsm_scale.py few     with a few keys configured: when they are served again after kill -9; the work of a
+                     request into out/few
 hsm_scale.py sound   the same and more with many keys, none of them refused, into out/sound
 hsm_scale.py many    the process that holds many keys is lost: when they are served again"""
 
@@ -59,17 +60,12 @@ def work_of_a_request(s):
     return (work(s) - before) / REQUESTS * 1000
 
 
-def few(s):
-    with open(f"{WORK}/out/few", "w", encoding="ascii") as f:
-        f.write(str(work_of_a_request(s)))
-
-
 class Start:
     """The process is lost; until all keys are served by the next."""
 
     def __init__(self, s, count):
         old, others = s.child(), (s.daemon, s.child("api"), s.child("ledger"))
-        before = sum(map(work_of, others))
+        before, killed = sum(map(work_of, others)), time.time()
         s.kill()
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
@@ -78,6 +74,7 @@ class Start:
                 born, keys = served(self.pid)
                 if born is not None and len(keys) == count:
                     self.first, self.last = min(keys) - born, max(keys) - born  # seconds
+                    self.again = max(keys) - killed
                     self.work = work_of(self.pid) + sum(map(work_of, others)) - before
                     return
             time.sleep(0.2)
@@ -91,6 +88,28 @@ def idle(s):
     return (work(s) - before) / (time.monotonic() - begun)
 
 
+def what_the_module_takes():
+    return [dict(f.split("=") for f in line.split()) for line in os.environ["FLOORS"].splitlines()]
+
+
+def quiet():
+    """Had the machine nothing else to do?"""
+    return all(int(f["wall"]) < 1.2 * int(f["cpu"]) for f in what_the_module_takes())
+
+
+def few(s):
+    count, limits = int(os.environ["KEYS"]), os.environ["LIMITS"] == "yes"
+    with open(f"{WORK}/out/few", "w", encoding="ascii") as f:
+        f.write(str(work_of_a_request(s)))
+    times = []
+    while limits and len(times) < 5:
+        time.sleep(1.2)  # who lives shorter is born again later
+        times.append(Start(s, count).again)
+    if limits:
+        print(f"{count} keys are served again {', '.join(f'{t:.3f}' for t in times)} s after kill -9")
+        check(min(times) < (0.2 if quiet() else 1), "too late")
+
+
 def sound(s):
     begun = Start(s, int(os.environ["KEYS"]))
     s.healthy(within=30)
@@ -100,7 +119,7 @@ def sound(s):
 
 def many(s):
     count, limits = int(os.environ["KEYS"]), os.environ["LIMITS"] == "yes"
-    floors = [dict(f.split("=") for f in line.split()) for line in os.environ["FLOORS"].splitlines()]
+    floors = what_the_module_takes()
     floor = {k: min(int(f[k]) for f in floors) for k in floors[0]}
     wall = max(int(f["wall"]) for f in floors) / 1000
     begun = Start(s, count)
@@ -127,15 +146,14 @@ def many(s):
     check(more < 25, f"{more:.1f} MB above the module's own")
     check(now < 1.25 * before, f"the work of a request: {now:.3f} ms, {before:.3f} ms with 10 keys")
     check(used < 0.03, f"{100 * used:.1f} % of a processor while nobody asks")
-    check(begun.work < 1.15 * sound_work, f"{begun.work:.2f} s of work, {sound_work:.2f} s without the refused key")
+    check(begun.work < 1.15 * sound_work + 0.1, f"{begun.work:.2f} s of work, {sound_work:.2f} s without the refused key")
     check(now < 1.25 * sound_request, f"{now:.3f} ms a request, {sound_request:.3f} ms without the refused key")
     check(used < sound_idle + 0.02, f"{100 * used:.1f} % of a processor, {100 * sound_idle:.1f} % without it")
     # on a machine that has something else to do, several threads wait longer for it than one
-    quiet = all(int(f["wall"]) < 1.2 * int(f["cpu"]) for f in floors)
-    if not quiet:
+    if not quiet():
         print("the machine has something else to do: times are held against the module's own")
-    check(begun.first < (1 if quiet else max(1, 2 * wall)), f"the first key was served after {begun.first:.2f} s")
-    check(begun.last < (3 if quiet else max(3, 5 * wall)), f"the last key was served after {begun.last:.2f} s")
+    check(begun.first < (1 if quiet() else max(1, 2 * wall)), f"the first key was served after {begun.first:.2f} s")
+    check(begun.last < (3 if quiet() else max(3, 5 * wall)), f"the last key was served after {begun.last:.2f} s")
 
 
 if __name__ == "__main__":
