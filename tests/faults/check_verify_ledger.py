@@ -227,6 +227,12 @@ def a_self_test_is_issued(s):
         del proved[name]
 
 
+@fault("that is no base64")
+def base64_beyond_ascii(s):
+    r = s.first("ISSUED")
+    r["dc"] = "\u00e9" + r["dc"][1:]
+
+
 @fault("its certificate can't be read")
 def a_certificate_of_no_version(s):
     proved = s.first("KEY-PROVED")

@@ -4,7 +4,6 @@ Written from src/ledger/RECORDS.md; shares nothing with the C code.
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import os
@@ -292,7 +291,7 @@ def value_of(name, value):
         return value
     try:
         octets = base64.b64decode(value, validate=True)
-    except binascii.Error as e:
+    except ValueError as e:
         raise Malformed(f"has a {name} that is no base64") from e
     if base64.b64encode(octets).decode() != value:
         raise Malformed(f"has a {name} that is no base64 in its one form")
