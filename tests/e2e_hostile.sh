@@ -41,6 +41,10 @@ service_stop
 ! grep FAIL "$WORK/got/tally" || fail "see above (seed $seed)"
 # 15: who is born while the parent stops ends by its SIGTERM; nobody else sends that one
 ! grep -P 'Sanitizer|runtime error|signal=(?!0 |15 )' "$WORK/log" || fail "a crash (seed $seed)"
+for who in hsm ledger; do
+	refused=$(grep -cE "program=dcsignd-$who event=\"(a neighbour sent a )?malformed message" "$WORK/log")
+	[ "$refused" -le "$(count "^sent $who ")" ] || fail "dcsignd-$who calls right messages malformed (seed $seed)"
+done
 cat "$WORK/log" >"$WORK/out/hostile-log"
 
 service_start

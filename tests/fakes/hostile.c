@@ -235,12 +235,18 @@ static void append(void)
 	number(1, 0);
 }
 
+static void state_question(void)
+{
+	number(4, hostile_random(3) ? 0 : hostile_random(2) * UINT32_MAX);
+	number(8, hostile_random(3) ? 0 : hostile_random(UINT32_MAX));
+}
+
 static void body(uint16_t type)
 {
 	if (type == MSG_ISSUE)
 		issue();
 	else if (type == MSG_STATE)
-		number(4, hostile_random(3) ? 0 : hostile_random(2) * UINT32_MAX);
+		state_question();
 	else if (type == MSG_READ)
 		question();
 	else if (type == MSG_HOLD || type == MSG_RELEASE)
@@ -276,6 +282,8 @@ static uint64_t fields_of(uint16_t type)
 		return 8;
 	case MSG_STRANGER:
 		return 7;
+	case MSG_STATE:
+		return 2;
 	default:
 		return 1;
 	}
