@@ -350,7 +350,7 @@ enum err msg_read_read(struct msg_read *m, struct reader *r);
 void msg_read_answer_write(struct buf *out, const struct msg_read_answer *m);
 enum err msg_read_answer_read(struct msg_read_answer *m, struct reader *r);
 
-/* STATE: api -> hsm asks for keys from index `from` on, in the order of the configuration; the
+/* STATE: api -> hsm asks for keys from index `from` on, in the order of their names; the
  * answer holds up to STATE_KEYS of them and how many there are, so the api asks again until it has
  * all. Whoever names the mark that all pages had gets no keys while it is still the same. Child ->
  * parent: STATE with an empty body, once, when it serves. */

@@ -150,8 +150,10 @@ void heir_serves(struct parent *p, struct birth *heir);
 /* One of the two ended (pid is 0 already). True: nothing is to be born in its place. */
 bool heir_buried(struct parent *p, struct birth *b);
 
-/* decide.c */
+/* decide.c
+ * Listens on STATE/control/socket. Where that can't be a warning says why, and nobody is heard. */
 void decide_open(struct parent *p);
+/* The descriptor to poll: the one who asks, else the socket; -1: there is none. */
 int decide_poll(const struct parent *p);
 void decide_hear(struct parent *p); /* that one can be read */
 /* A child's answer. */
