@@ -12,14 +12,15 @@
 #include "notify.h"
 #include "parent.h"
 
-#define DELAY_FIRST_MS 100
-#define DELAY_TOKEN_MS 500 /* with a birth, keys are served within 1 s after a fault */
-#define DELAY_CRASH_MS 5000
-#define HEALTHY_MS     1000 /* who served so long is born again at once */
-#define ANSWER_MS      60000
-#define HELLO_MS       2000
-#define ASK_MS	       1000 /* an hsm process that serves is asked so often ... */
-#define ASK_MOST       10   /* ... and killed when it has not answered so many times */
+#define DELAY_FIRST_MS	100
+#define DELAY_SERVED_MS 200 /* with a birth, all is served within 1 s after a death */
+#define DELAY_TOKEN_MS	500 /* keys are, too, after the module's fault */
+#define DELAY_CRASH_MS	5000
+#define HEALTHY_MS	1000 /* who served so long is born again at once */
+#define ANSWER_MS	60000
+#define HELLO_MS	2000
+#define ASK_MS		1000 /* an hsm process that serves is asked so often ... */
+#define ASK_MOST	10   /* ... and killed when it has not answered so many times */
 
 /* The table. */
 static struct birth *find(struct parent *p, enum msg_role role, const char *token, bool spare)
@@ -254,12 +255,22 @@ void births_introduce(struct parent *p, struct birth *b)
 }
 
 /* Deaths. */
+static int64_t delay_after(const struct birth *b)
+{
+	if (b->served_at == 0)
+		return b->delay;
+	if (parent_now() - b->served_at >= HEALTHY_MS)
+		return 0;
+	return b->delay < DELAY_SERVED_MS ? b->delay : DELAY_SERVED_MS;
+}
+
 static void bury(struct parent *p, struct birth *b, pid_t pid, int status)
 {
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	bool answered = b->phase >= TAKEN, healthy;
+	bool answered = b->phase >= TAKEN;
 	char token[NAME_SIZE];
 	int64_t lived = parent_now() - b->born_at;
+	int64_t delay = delay_after(b);
 
 	LOG(p->stopping != 0 && code == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "ended",
 		LS("child", program_name(b->role)), LS("token", b->token), LN("pid", pid),
@@ -268,13 +279,12 @@ static void bury(struct parent *p, struct birth *b, pid_t pid, int status)
 	if (b->control >= 0)
 		close(b->control);
 	memcpy(token, b->token, sizeof token);
-	healthy = b->served_at != 0 && parent_now() - b->served_at >= HEALTHY_MS;
 	*b = (struct birth){.role = b->role,
 		.spare = b->spare,
 		.retiring = b->retiring,
 		.heir_wanted = b->heir_wanted,
 		.control = -1,
-		.delay = healthy ? 0 : b->delay,
+		.delay = delay,
 		.next_birth = b->next_birth};
 	memcpy(b->token, token, sizeof b->token);
 	if (heir_buried(p, b))

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifndef DCSIGN_SANITIZED
@@ -18,12 +19,11 @@ extern void *__libc_realloc(void *p, size_t size);
 
 static _Noreturn void without_memory(void)
 {
-	static const char text[] = ": out of memory\n";
-	const char *name = program_invocation_short_name;
-	ssize_t n = write(STDERR_FILENO, name, strlen(name));
+	static char text[] = ": out of memory\n";
+	char *name = program_invocation_short_name;
+	const struct iovec line[] = {{name, strlen(name)}, {text, sizeof text - 1}};
+	ssize_t n = writev(STDERR_FILENO, line, 2);
 
-	if (n >= 0)
-		n = write(STDERR_FILENO, text, sizeof text - 1);
 	(void)n;
 	_Exit(memory_exit);
 }

@@ -23,9 +23,11 @@ for t in "${@:-$UNIT_PROGRAMS}"; do
 		name=${p##*/}
 		case $name in
 		*.py) continue ;; # no program of ours
-		check_powercut | check_syscalls | check_disk | check_p11fault | check_rate | check_sandbox)
+		check_powercut | check_syscalls | check_hsm_syscalls | check_disk | check_p11fault | check_age | check_rate | \
+			check_sandbox)
 			continue ;; # they watch processes, which valgrind does not follow, or measure
 		esac
+		begun=$SECONDS
 		DCSIGN_TESTS= valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
 			--errors-for-leak-kinds=definite --num-callers=24 --child-silent-after-fork=no \
 			--suppressions="$TOP_SRCDIR/tests/valgrind.supp" --log-file="$work/$name.%p" \
@@ -35,7 +37,7 @@ for t in "${@:-$UNIT_PROGRAMS}"; do
 		if [ "$status" = 77 ]; then
 			echo "$name: skipped"
 		elif [ "$status" = 0 ] && [ "$reports" = 0 ]; then
-			echo "$name: clean"
+			echo "$name: clean, $((SECONDS - begun)) s"
 		else
 			echo "$name: exit status $status, $reports reports"
 			cat "$work/$name".* | head -n 80

@@ -30,7 +30,7 @@ for file in tests/faults/mutants/*.patch; do
 	for check in $checks; do
 		exists "$check" || refuse "$file" "there is no $check"
 	done
-	said=$(patch --dry-run -f -s -p1 -r - -i "$file" 2>&1) ||
+	said=$(patch --dry-run -F0 -f -s -p1 -r - -i "$file" 2>&1) ||
 		refuse "$file" "does not apply, make it anew: $said"
 done
 [ $count -ge 25 ] || refuse tests/faults/mutants "only $count patches"

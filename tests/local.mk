@@ -40,9 +40,15 @@ endif
 # The unit tests and lints alone: for a second compiler.
 check-unit:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(UNIT_TESTS) $(LINT_TESTS)'
-# Up to 60 minutes.
+# Up to 60 minutes on two processors, LONG_JOBS at a time unless make was given its own -j. The longest begin, or
+# the last one would run alone.
+LONG_JOBS = 2
+LONG_FIRST = tests/check_valgrind.sh tests/e2e_threads.sh tests/fuzz_long.sh tests/analyze.sh tests/e2e_faults.sh \
+	tests/e2e_nomem.sh tests/e2e_capacity.sh tests/e2e_kill_cycles.sh
 check-long:
-	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(LONG_TESTS)'
+	@tests=`printf '%s\n' $(LONG_FIRST) $(LONG_TESTS) | awk '!seen[$$0]++' | tr '\n' ' '`; \
+	case "$$MAKEFLAGS" in *jobserver*) jobs= ;; *) jobs=-j$(LONG_JOBS) ;; esac; \
+	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) $$jobs check TESTS="$$tests"
 # About an hour.
 soak:
 	DCSIGN_TESTS=soak $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(SOAK_TESTS)'

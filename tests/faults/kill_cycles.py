@@ -75,7 +75,7 @@ class Cycles(Service):
         raise Failed(f"no credential within {RECOVERY} s")
 
     def victim(self, n):
-        if n % 14 == 13:
+        if n % 14 == 10:  # so that some of those that are measured are of the daemon
             return "daemon", self.supervisor.process.pid
         until = time.monotonic() + RECOVERY
         while time.monotonic() < until:

@@ -99,7 +99,7 @@ class Copy:
             sys.exit("configure fails: see the log")
 
     def patch(self, mutant, *options):
-        return self.run(["patch", "-s", "-p1", "-r", "-", "--no-backup-if-mismatch", "-d", str(self.tree), "-i", str(mutant.path), *options])
+        return self.run(["patch", "-s", "-p1", "-F0", "-r", "-", "--no-backup-if-mismatch", "-d", str(self.tree), "-i", str(mutant.path), *options])
 
     def make(self, mutant):
         programs = [c[0] for c in mutant.checks if not c[0].endswith((".sh", ".py"))]

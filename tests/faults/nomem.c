@@ -1,28 +1,48 @@
 /*
- * LD_PRELOAD: the n-th allocation of a program fails, once. $NOMEM is a file of five 64 bit numbers
- * in this machine's order: how many allocations there were, which one is to fail (0: none), how
- * many failed, how many came in behind src/memory.c, and how many did not although the program has
- * it. It is mapped, so that who steers may write it at any time, and so that the processes of one
- * program, one after the other, go on counting. Without $NOMEM nothing fails.
+ * LD_PRELOAD: the n-th allocation of a program fails. $NOMEM is a file of 64 bit numbers in this
+ * machine's order, struct control below. It is mapped, so that who steers may write it at any time,
+ * and so that the processes of one program, one after the other, go on counting. Without $NOMEM
+ * nothing fails. Two ways:
+ *   fail              this one fails, once, and the program has to bear it.
+ *   first last step   each of these fails in a copy of the process, made for it, which has to say
+ *                     what it lacks and to exit with `want`; the process itself goes on. So one run
+ *                     tries them all. For this the filter of system calls is wider by four, and
+ *                     RLIMIT_NPROC stays as it was.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <seccomp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SMALL	(1u << 20) /* MEMORY_SMALL: who asks for more is told that there is none */
+#define PATIENT 100000	   /* looks at a copy, 0.1 ms apart at least, before it is killed */
 
 extern void *__libc_memalign(size_t alignment, size_t size);
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
-static struct {
-	uint64_t count, fail, failed, guarded, bare;
+static struct control {
+	uint64_t count;	       /* allocations so far */
+	uint64_t fail, failed; /* the one that is to fail, 0: none; how often it did */
+	uint64_t guarded;      /* that came in behind src/memory.c */
+	uint64_t bare;	       /* that did not although the program has it */
+	uint64_t first, last, step, want;
+	uint64_t tried;			 /* copies */
+	uint64_t wrong, wrong_n, status; /* that ended otherwise; the last: which, and its status */
+	uint64_t large, large_n;	 /* too large for a copy; the last one */
 } * control;
 
 static void *(*real_malloc)(size_t size);
@@ -47,19 +67,100 @@ __attribute__((constructor)) static void begin(void)
 	control = at;
 }
 
-static int refused(int guarded)
+static int took(pid_t copy, int *status)
 {
-	uint64_t n;
+	const struct timespec moment = {.tv_nsec = 100000};
 
-	if (control == NULL)
+	for (int i = 0; i < PATIENT; i++) {
+		if (syscall(SYS_wait4, copy, status, __WALL | WNOHANG, NULL) == copy)
+			return 1;
+		nanosleep(&moment, NULL);
+	}
+	syscall(SYS_kill, copy, SIGKILL);
+	syscall(SYS_wait4, copy, status, __WALL, NULL);
+	return 0;
+}
+
+/* True in the copy. */
+static int copied(uint64_t n)
+{
+	struct control *c = control;
+	long copy = syscall(SYS_clone, 0, NULL, NULL, NULL, 0); /* its end sends no signal */
+	int status = 0;
+
+	if (copy == 0) {
+		control = NULL;
+		return 1;
+	}
+	__atomic_add_fetch(&c->tried, 1, __ATOMIC_RELAXED);
+	if (copy > 0 && took((pid_t)copy, &status) && WIFEXITED(status) &&
+		(uint64_t)WEXITSTATUS(status) == c->want)
 		return 0;
-	__atomic_add_fetch(guarded ? &control->guarded : &control->bare, 1, __ATOMIC_RELAXED);
-	n = __atomic_add_fetch(&control->count, 1, __ATOMIC_RELAXED);
-	if (n != __atomic_load_n(&control->fail, __ATOMIC_RELAXED))
+	__atomic_add_fetch(&c->wrong, 1, __ATOMIC_RELAXED);
+	c->wrong_n = n;
+	c->status = copy > 0 ? (uint64_t)status : (uint64_t)errno << 32;
+	return 0;
+}
+
+static int refused(int guarded, size_t size)
+{
+	struct control *c = control;
+	int e = errno, fails;
+	uint64_t n, step;
+
+	if (c == NULL)
 		return 0;
-	__atomic_add_fetch(&control->failed, 1, __ATOMIC_RELAXED);
-	errno = ENOMEM;
-	return 1;
+	__atomic_add_fetch(guarded ? &c->guarded : &c->bare, 1, __ATOMIC_RELAXED);
+	n = __atomic_add_fetch(&c->count, 1, __ATOMIC_RELAXED);
+	step = __atomic_load_n(&c->step, __ATOMIC_ACQUIRE);
+	fails = n == __atomic_load_n(&c->fail, __ATOMIC_RELAXED);
+	if (fails)
+		__atomic_add_fetch(&c->failed, 1, __ATOMIC_RELAXED);
+	else if (guarded && step > 0 && n >= c->first && n <= c->last &&
+		 (n - c->first) % step == 0) {
+		if (size > SMALL) {
+			__atomic_add_fetch(&c->large, 1, __ATOMIC_RELAXED);
+			c->large_n = n;
+		} else
+			fails = copied(n);
+	}
+	errno = fails ? ENOMEM : e;
+	return fails;
+}
+
+/* What a process needs for its copies. */
+
+__attribute__((weak)) int seccomp_rule_add(
+	scmp_filter_ctx filter, uint32_t action, int call, unsigned count, ...);
+
+int seccomp_load(const scmp_filter_ctx filter)
+{
+	static const int calls[] = {
+		SCMP_SYS(clone), SCMP_SYS(wait4), SCMP_SYS(kill), SCMP_SYS(nanosleep)};
+	int (*load)(scmp_filter_ctx filter);
+
+	*(void **)&load = dlsym(RTLD_NEXT, "seccomp_load");
+	for (size_t i = 0; control != NULL && i < sizeof calls / sizeof calls[0]; i++)
+		(void)seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+	return load(filter);
+}
+
+static struct rlimit processes = {RLIM_INFINITY, RLIM_INFINITY};
+
+int setrlimit(__rlimit_resource_t what, const struct rlimit *to)
+{
+	if (control == NULL || what != RLIMIT_NPROC)
+		return (int)syscall(SYS_prlimit64, 0, what, to, NULL);
+	processes = *to;
+	return 0;
+}
+
+int getrlimit(__rlimit_resource_t what, struct rlimit *now)
+{
+	if (control == NULL || what != RLIMIT_NPROC)
+		return (int)syscall(SYS_prlimit64, 0, what, NULL, now);
+	*now = processes;
+	return 0;
 }
 
 /* Before the constructor there is no real one yet; all of them give the same kind of memory. */
@@ -98,49 +199,49 @@ static void *allocate_again(void *old, size_t size)
 
 void *__libc_malloc(size_t size)
 {
-	return refused(1) ? NULL : allocate(size);
+	return refused(1, size) ? NULL : allocate(size);
 }
 
 void *__libc_calloc(size_t count, size_t size)
 {
-	return refused(1) ? NULL : allocate_clear(count, size);
+	return refused(1, count * size) ? NULL : allocate_clear(count, size);
 }
 
 void *__libc_realloc(void *p, size_t size)
 {
-	return refused(1) ? NULL : allocate_again(p, size);
+	return refused(1, size) ? NULL : allocate_again(p, size);
 }
 
 /* And here what does not have it, or goes past it. */
 
 void *malloc(size_t size)
 {
-	return refused(0) ? NULL : allocate(size);
+	return refused(0, size) ? NULL : allocate(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-	return refused(0) ? NULL : allocate_clear(count, size);
+	return refused(0, count * size) ? NULL : allocate_clear(count, size);
 }
 
 void *realloc(void *p, size_t size)
 {
-	return refused(0) ? NULL : allocate_again(p, size);
+	return refused(0, size) ? NULL : allocate_again(p, size);
 }
 
 void *memalign(size_t alignment, size_t size)
 {
-	return refused(0) ? NULL : __libc_memalign(alignment, size);
+	return refused(0, size) ? NULL : __libc_memalign(alignment, size);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-	return refused(0) ? NULL : __libc_memalign(alignment, size);
+	return refused(0, size) ? NULL : __libc_memalign(alignment, size);
 }
 
 int posix_memalign(void **out, size_t alignment, size_t size)
 {
-	void *p = refused(0) ? NULL : __libc_memalign(alignment, size);
+	void *p = refused(0, size) ? NULL : __libc_memalign(alignment, size);
 
 	if (p == NULL)
 		return ENOMEM;

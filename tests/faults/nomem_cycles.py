@@ -1,4 +1,5 @@
-"""The n-th allocation of one program fails, for many n: see e2e_nomem.sh.
+"""The n-th allocation of one program fails: in copies of the process for every n up to EVERY and a
+sample beyond, in the process itself for a few: see nomem.c and e2e_nomem.sh.
 
 nomem_cycles.py DCSIGND CONFIG [PROGRAM PHASE N...]: with WORK, URL, MONITOR, SPKI in the environment.
 """
@@ -7,6 +8,7 @@ import mmap
 import os
 import random
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -20,8 +22,16 @@ CHILDREN = ("ledger", "hsm", "api")
 # "check" and "stop" last: nothing runs after them
 PHASES = ("request", "sighup", "start", "check", "stop")
 AGAIN = 75  # what a child exits with to be born again
+UNEXPECTED = 4  # what a tool does
+FEW = 10  # that fail in the process itself, of each program and phase
 WHOLE = 60.0  # seconds until the service must be whole, however busy the machine is
-FIELDS = ("count", "fail", "failed", "guarded", "bare")
+EVERY, SAMPLE = 2000, 200
+THREADS = 8  # that may be at a copy while they are counted
+WINDOW = 500  # so many copies at most while the others wait for an answer
+FIELDS = ("count", "fail", "failed", "guarded", "bare", "first", "last", "step", "want",
+          "tried", "wrong", "wrong_n", "status", "large", "large_n")  # fmt: skip
+LAYOUT = f"={len(FIELDS)}Q"
+SIZE = struct.calcsize(LAYOUT)
 
 
 class Control:
@@ -30,13 +40,31 @@ class Control:
     def __init__(self, program):
         self.path = os.path.join(WORK, "nomem." + program)
         with open(self.path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), 40)
+            self.map = mmap.mmap(f.fileno(), SIZE)
+
+    def set(self, step=0, **values):
+        """While the process runs: without a step nothing is copied, so that one comes last."""
+        at = 8 * FIELDS.index("step")
+        self.map[at : at + 8] = struct.pack("=Q", 0)
+        self.map[0:SIZE] = struct.pack(LAYOUT, *(values.get(name, 0) for name in FIELDS))
+        self.map[at : at + 8] = struct.pack("=Q", step)
 
     def arm(self, n):
-        self.map[0:40] = struct.pack("=5Q", 0, n, 0, 0, 0)
+        self.set(fail=n)
+
+    def copies(self, first, last, step, want):
+        self.set(first=first, last=last, step=step, want=want)
 
     def __getattr__(self, name):
-        return struct.unpack("=5Q", self.map[0:40])[FIELDS.index(name)]
+        return struct.unpack(LAYOUT, self.map[0:SIZE])[FIELDS.index(name)]
+
+    def swept(self):
+        """How many copies there were; each must have ended as it has to."""
+        check(self.wrong == 0, f"{self.wrong} copies, the last at {self.wrong_n}, ended with status {self.status:#x}")
+        reached = max(0, min(self.count, self.last) - self.first + 1)
+        tried = self.tried
+        check(tried + self.large + THREADS >= reached // self.step, f"{tried} copies of {reached}")
+        return tried
 
 
 def preloaded(control, **more):
@@ -44,12 +72,14 @@ def preloaded(control, **more):
     return environment | {"LD_PRELOAD": WORK + "/nomem.so", "NOMEM": control.path} | more
 
 
-def numbers(total, every):
-    """Every n up to 2,000 and a sample beyond, or a sample; what there is no time for is spread."""
-    first = list(range(1, min(total, 2000) + 1))
-    rest = list(range(len(first) + 1, total + 1))
-    random.shuffle(first)
-    return (first if every else first[:40]) + random.sample(rest, min(len(rest), 200 if every else 10))
+def windows(total, every):
+    """(first, last, step): all up to EVERY, some beyond."""
+    if not every:
+        return [(1, 150, 1)]
+    found = [(n, n + WINDOW - 1, 1) for n in range(1, min(total, EVERY) + 1, WINDOW)]
+    if total > EVERY:
+        found.append((EVERY + 1, total, (total - EVERY) // SAMPLE + 1))
+    return found
 
 
 class Cycles(Service):
@@ -144,13 +174,26 @@ class Cycles(Service):
         failed = any(self.control[c].failed > 0 for c in CHILDREN)
         check(p.returncode == want or (failed and p.returncode > 0), f"dcsignd -n: {p.returncode} {said!r}")
 
+    def hangup(self):
+        """SIGHUP, and a request when all have taken the configuration, or when one has died of it."""
+        before = os.path.getsize(self.path)
+        until = time.monotonic() + WHOLE
+        self.process.send_signal(signal.SIGHUP)
+        text = b""
+        while not re.search(rb'event="configuration taken"|event="configuration refused|event=ended', text):
+            if self.process.poll() is not None or time.monotonic() > until:
+                break
+            time.sleep(0.02)
+            with open(self.path, "rb") as f:
+                f.seek(before)
+                text = f.read()
+        self.ask()
+
     def phase(self, program, phase):
         if phase == "request":
             self.ask()
         elif phase == "sighup":
-            self.process.send_signal(signal.SIGHUP)
-            time.sleep(0.15)
-            self.ask()
+            self.hangup()
         elif phase == "start":
             self.reborn(program)
         elif phase == "check":
@@ -174,62 +217,93 @@ class Cycles(Service):
         self.check_log(program, phase, result[0])
         return result
 
+    def sweep(self, program, phase, window):
+        """Copies fail, the service goes on: how many."""
+        control = self.control[program]
+        if phase != "check":
+            self.whole()
+            self.log_since()
+        control.copies(*window, AGAIN)
+        self.phase(program, phase)
+        if phase not in ("check", "stop"):
+            self.whole()
+        tried, large = control.swept(), control.large_n
+        control.arm(0)
+        if phase != "check":
+            says = f"{'dcsignd' if program == 'dcsignd' else 'dcsignd-' + program}: out of memory\n"
+            check(self.log_since().count(says) >= tried, f"not all of {tried} copies say what they lack")
+        if large > 0:
+            self.trial(program, phase, large)
+        return tried
+
     def series(self, program, phase, seconds, every):
-        until = time.monotonic() + seconds
         _, total, bare = self.trial(program, phase, 0)
         # Each allocation goes through src/memory.c: so whichever fails, the process ends with 75.
         check(bare == 0, f"{program} {phase}: {bare} of {total} allocations past memory.c")
-        todo = numbers(total, every)
-        done = reached = 0
-        for n in todo:
-            if done > 0 and time.monotonic() > until:
+        copies = self.attempt(lambda w: self.sweep(program, phase, w), windows(total, every), None)
+        sample = random.sample(range(1, total + 1), min(total, FEW))
+        failed = self.attempt(lambda n: self.trial(program, phase, n)[0], sample, seconds)
+        print(f"-- {program} {phase}: {total} allocations, {copies} failed in copies, {failed} in the process", flush=True)
+
+    def attempt(self, run, todo, seconds):
+        """The sum of what they give; at least one of them."""
+        until = time.monotonic() + (seconds or float("inf"))
+        sum_of = 0
+        for at, x in enumerate(todo):
+            if at > 0 and time.monotonic() > until:
                 break
             try:
-                reached += self.trial(program, phase, n)[0]
+                sum_of += run(x)
             except Failed as e:
                 self.failures += 1
-                print(f"FAIL: {program} {phase} {n}: {e}", flush=True)
-            done += 1
-        self.reached += reached
-        print(f"-- {program} {phase}: {total} allocations, {done} of {len(todo)} tried, {reached} failed", flush=True)
+                print(f"FAIL: {run.__qualname__.split('.')[1]} {x}: {e}", flush=True)
+        self.reached += sum_of
+        return sum_of
 
     # ---- programs that a person or a timer starts ----
 
-    def tool(self, name, command, seconds, every, again=None):
-        """With n: exit 4 and the reason, and as if nothing had been (again) afterwards."""
+    def tool(self, name, command, seconds, every, agent=None):
+        """With n: exit 4 and the reason, and as if nothing had been afterwards. An agent has everything to do
+        but after it failed: then it goes on."""
         control = self.control["tool"]
-        until = time.monotonic() + seconds
 
-        def run(n):
-            control.arm(n)
+        def run():
             p = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False,
                 env=preloaded(control, SOFTHSM2_CONF=WORK + "/hsm/softhsm2.conf"),
             )  # fmt: skip
             return p.returncode, p.stdout + p.stderr
 
-        status, said = run(0)
-        total, bare = control.count, control.bare
-        check(status == 0, f"{name}: {status} {said!r}")
-        check(total > 0 and bare == 0, f"{name}: {bare} of {total} allocations past memory.c")
-        todo = numbers(total, every)
-        done = reached = 0
-        for n in todo:
-            if done > 0 and time.monotonic() > until:
-                break
-            status, said = run(n)
+        def sweep(window):
+            if agent is not None:
+                agent.forget()
+            control.copies(*window, UNEXPECTED)
+            status, said = run()
+            check(status == 0, f"{name} {window}: {status} {said[-300:]!r}")
+            check(said.count(b": out of memory\n") >= control.swept(), f"{name}: not all copies say what they lack")
+            check(control.large == 0, f"{name}: {control.large_n} is too large for a copy, try it otherwise")
+            return control.tried
+
+        def trial(n):
+            control.arm(n)
+            status, said = run()
             failed = control.failed > 0
-            good = status == 4 and b"out of memory" in said if failed else status == 0
-            if not good:
-                self.failures += 1
-                print(f"FAIL: {name} {n}: {status} {said[-300:]!r}", flush=True)
-            done += 1
-            reached += failed
+            good = status == UNEXPECTED and b"out of memory" in said if failed else status == 0
+            check(good, f"{name} {n}: {status} {said[-300:]!r}")
+            control.arm(0)
+            if agent is not None:
+                agent.goes_on()
+                agent.forget()
+            return failed
+
         control.arm(0)
-        if again is not None:
-            again(run)
-        self.reached += reached
-        print(f"-- {name}: {total} allocations, {done} of {len(todo)} tried, {reached} failed", flush=True)
+        status, said = run()
+        check(status == 0, f"{name}: {status} {said!r}")
+        total, bare = control.count, control.bare
+        check(total > 0 and bare == 0, f"{name}: {bare} of {total} allocations past memory.c")
+        copies = self.attempt(sweep, windows(total, every), None)
+        failed = self.attempt(trial, random.sample(range(1, total + 1), min(total, FEW)), seconds)
+        print(f"-- {name}: {total} allocations, {copies} failed in copies, {failed} in the process", flush=True)
 
     def tools_at_rest(self, seconds, every):
         build = os.environ["TOP_BUILDDIR"]
@@ -249,28 +323,99 @@ class Cycles(Service):
         dcsign = os.environ["TOP_BUILDDIR"] + "/src/client/dcsign"
         to = ["--url", self.url, "--ca", f"{WORK}/pki/ca.pem", "--cert", f"{WORK}/pki/edge.pem"]
         to += ["--tls-key", f"{WORK}/pki/edge.key", "--key", "www"]
-        agent = f"{WORK}/etc/agent.conf"
-        with open(agent, "w", encoding="ascii") as f:
-            f.write(
-                f'service s {{ url = "{self.url}" ca = "{WORK}/pki/ca.pem" certificate = "{WORK}/pki/edge.pem" '
-                f'private_key = "{WORK}/pki/edge.key" }}\n'
-                f'credential c {{ service = s key = www lifetime = 10m output = "{WORK}/agent" }}\n'
-            )
-
-        def set_is_whole(run):
-            status, said = run(0)
-            check(status == 0, f"dcsign agent afterwards: {status} {said!r}")
-            p = subprocess.run(
-                [dcsign, "verify", "--certificate", f"{WORK}/agent/chain.pem", f"{WORK}/agent/credential.dc"],
-                capture_output=True, check=False,
-            )  # fmt: skip
-            check(p.returncode == 0, f"the set does not verify: {p.stderr!r}")
-
-        self.whole()
         request = [dcsign, "request", *to, "--new-key", "ecdsa_secp256r1_sha256", "-o", f"{WORK}/request"]
+        agent = Agent(self, dcsign)
+        self.whole()
         if every:
             self.tool("dcsign request", request, seconds / 2, every)
-        self.tool("dcsign agent", [dcsign, "agent", "-c", agent, "--once"], seconds / 2, every, set_is_whole)
+        self.tool("dcsign agent --once", agent.command + ["--once"], seconds / 2, every, agent)
+        if every:
+            self.agent_daemon(agent, seconds / 2)
+
+    def agent_daemon(self, agent, seconds):
+        """Whatever ends it, the next one goes on. SIGHUP and SIGTERM end it at once, without an allocation."""
+        control = self.control["tool"]
+
+        def sweep(phase, window):
+            self.whole()
+            status, said = agent.life(phase, lambda: control.copies(*window, UNEXPECTED))
+            check(status == -signal.SIGTERM, f"dcsign agent {phase} {window}: {status} {said[-300:]!r}")
+            check(said.count(b": out of memory\n") >= control.swept(), "not all copies say what they lack")
+            return control.tried
+
+        def trial(phase, n):
+            self.whole()
+            status, said = agent.life(phase, lambda: control.arm(n))
+            failed = control.failed > 0
+            good = status == UNEXPECTED and b"out of memory" in said if failed else status == -signal.SIGTERM
+            check(good, f"dcsign agent {phase} {n}: {status} {said[-300:]!r}")
+            control.arm(0)
+            agent.goes_on()
+            return failed
+
+        for phase in ("start", "renewal"):
+            trial(phase, 0)
+            agent.life(phase, lambda: control.arm(0))
+            total, bare = control.count, control.bare
+            check(total > 0 and bare == 0, f"dcsign agent {phase}: {bare} of {total} allocations past memory.c")
+            copies = self.attempt(lambda w: sweep(phase, w), windows(total, True), None)
+            failed = self.attempt(lambda n: trial(phase, n), random.sample(range(1, total + 1), FEW), seconds / 2)
+            print(f"-- dcsign agent {phase}: {total} allocations, {copies} failed in copies, {failed} in the process", flush=True)
+
+
+class Agent:
+    """dcsign agent with one credential, which it renews every few seconds."""
+
+    def __init__(self, service, dcsign):
+        conf, self.folder, self.dcsign = f"{WORK}/etc/agent.conf", f"{WORK}/agent", dcsign
+        with open(conf, "w", encoding="ascii") as f:
+            f.write(
+                f'service s {{ url = "{service.url}" ca = "{WORK}/pki/ca.pem" certificate = "{WORK}/pki/edge.pem" '
+                f'private_key = "{WORK}/pki/edge.key" }}\n'
+                f'credential c {{ service = s key = www lifetime = 8s output = "{self.folder}" }}\n'
+            )
+        self.environment = preloaded(service.control["tool"])
+        self.command = [dcsign, "agent", "-c", conf]
+
+    def forget(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def credential(self):
+        try:
+            with open(self.folder + "/credential.dc", "rb") as f:
+                return f.read()
+        except FileNotFoundError:
+            return None
+
+    def goes_on(self):
+        """One that was ended in the middle has left nothing that the next can't do with."""
+        p = subprocess.run(self.command + ["--once"], capture_output=True, timeout=120, check=False)
+        check(p.returncode == 0, f"dcsign agent afterwards: {p.returncode} {p.stderr!r}")
+        verify = [self.dcsign, "verify", "--certificate", self.folder + "/chain.pem", self.folder + "/credential.dc"]
+        p = subprocess.run(verify, capture_output=True, check=False)
+        check(p.returncode == 0, f"the set does not verify: {p.stderr!r}")
+
+    def life(self, phase, arm):
+        """From nothing to the first credential, or on to the second: status, and what it says."""
+        self.forget()
+        if phase == "start":
+            arm()
+        with open(WORK + "/out/agent", "w+b") as out:
+            p = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.environment)
+            self.until_another(p, None)
+            if phase == "renewal":
+                arm()
+                self.until_another(p, self.credential())
+            p.terminate()
+            p.wait(60)
+            out.seek(0)
+            return p.returncode, out.read()
+
+    def until_another(self, p, old):
+        until = time.monotonic() + 2 * WHOLE
+        while p.poll() is None and self.credential() in (None, old):
+            check(time.monotonic() < until, "dcsign agent gets no credential")
+            time.sleep(0.02)
 
 
 def main():
