@@ -31,9 +31,10 @@ enum err sandbox_limits(unsigned nofile, uint64_t fsize, int forbid_fork);
 enum sandbox_role { SANDBOX_API, SANDBOX_HSM, SANDBOX_LEDGER, SANDBOX_LEDGER_REMOTE };
 
 /*
- * By Landlock, as far as the kernel has it, for this thread and those that it starts: call it
- * before there are threads. Nothing is executed. SANDBOX_API: no file is opened. SANDBOX_LEDGER*:
- * files are written in these folders alone (ended by NULL; those that are missing are left out).
+ * By Landlock, as far as the kernel has it and a container lets it be used, for this thread and
+ * those that it starts: call it before there are threads. Nothing is executed. SANDBOX_API: no file
+ * is opened. SANDBOX_LEDGER*: files are written in these folders alone (ended by NULL; those that
+ * are missing are left out).
  * ERR_SYSTEM with errno.
  */
 enum err sandbox_files(enum sandbox_role role, const char *const *folders);

@@ -185,8 +185,10 @@ enum err sandbox_files(enum sandbox_role role, const char *const *folders)
 	int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	bool ok = rules >= 0;
 
-	if (!ok) /* a kernel without Landlock, or one that was started with it off */
-		return errno == ENOSYS || errno == EOPNOTSUPP ? ERR_OK : ERR_SYSTEM;
+	if (!ok) /* a kernel without Landlock, one that was started with it off, or a container
+		  * whose own filter does not know it: the kernel itself never says EPERM here */
+		return errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM ? ERR_OK
+										: ERR_SYSTEM;
 	if ((attr.handled_access_fs & WRITES) == 0)
 		folders = NULL;
 	for (; ok && folders != NULL && *folders != NULL; folders++)

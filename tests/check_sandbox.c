@@ -3,6 +3,8 @@
 #include <check.h>
 #include <errno.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -155,6 +158,33 @@ START_TEST(limits)
 }
 END_TEST
 
+/* A container whose filter does not know Landlock, and one that has something else against it. */
+static void landlock_fails(unsigned error)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_create_ruleset, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+
+	ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), 0);
+}
+
+START_TEST(without_landlock)
+{
+	static const struct {
+		unsigned error;
+		enum err says;
+	} cases[] = {{ENOSYS, ERR_OK}, {EOPNOTSUPP, ERR_OK}, {EPERM, ERR_OK}, {ENOMEM, ERR_SYSTEM}};
+
+	landlock_fails(cases[_i].error);
+	ck_assert_int_eq(sandbox_files(SANDBOX_API, NULL), cases[_i].says);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("sandbox");
@@ -168,6 +198,7 @@ int main(void)
 	tcase_add_test(t, capabilities);
 	tcase_add_test(t, common);
 	tcase_add_test(t, limits);
+	tcase_add_loop_test(t, without_landlock, 0, 4);
 	srunner_set_fork_status(runner, CK_FORK);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -156,6 +156,10 @@ s.bind(sys.argv[1])
 while True:
     print(s.recv(4096).decode(), flush=True)' "$root/run/manager/notify" >"$WORK/out/told" 2>&1 &
 manager=$!
+for n in $(seq 300); do # what is told before somebody listens is lost
+	[ -S "$root/run/manager/notify" ] && break
+	sleep 0.1
+done
 unshare --mount --propagation private sh "$WORK/manager" "$root" "$caps" "$(option ExecStart)" \
 	"$(option ReadWritePaths)" </dev/null >"$WORK/log" 2>&1 &
 PID=$!

@@ -32,10 +32,12 @@ EXTRA_DIST += tests/faults/check_policy_oracle.py tests/faults/policy_oracle.py
 # What the module was asked, what the ledger says, what clients got: held against each other.
 UNIT_TESTS += tests/faults/check_verify_ledger.py tests/faults/check_reconcile.py \
 	tests/faults/check_verifiers_agree.py tests/faults/check_report.py tests/faults/check_records_md.py \
-	tests/faults/check_resume.py
-LONG_TESTS += tests/faults/check_resume.py tests/faults/check_report.py tests/e2e_tamper.sh
+	tests/faults/check_resume.py tests/faults/check_flips.py
+LONG_TESTS += tests/faults/check_resume.py tests/faults/check_report.py tests/faults/check_flips.py
+check_PROGRAMS += tests/flip_bits
+tests_flip_bits_LDADD = $(LEDGER_CHECK)
 E2E_TESTS += tests/e2e_tamper.sh
-EXTRA_DIST += tests/e2e_tamper.sh tests/faults/check_resume.py tests/faults/check_records_md.py tests/faults/tampering.py tests/faults/signed_notes.py
+EXTRA_DIST += tests/e2e_tamper.sh tests/faults/check_resume.py tests/faults/check_flips.py tests/faults/check_records_md.py tests/faults/tampering.py tests/faults/signed_notes.py
 E2E_TESTS += tests/faults/e2e_witness.sh
 EXTRA_DIST += tests/faults/check_verify_ledger.py tests/faults/check_reconcile.py \
 	tests/faults/check_verifiers_agree.py tests/faults/check_report.py tests/faults/e2e_witness.sh tests/faults/ledger_records.py \

@@ -16,7 +16,7 @@ tests_check_message_LDADD = $(CHECK_LINK)
 tests_check_channel_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_channel_LDADD = $(CHECK_LINK)
 tests_check_sandbox_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_check_sandbox_LDADD = $(CHECK_LINK)
+tests_check_sandbox_LDADD = $(CHECK_LINK) $(SECCOMP_LIBS)
 
 tests_check_config_SOURCES = tests/check_config.c tests/memory_source.h
 tests_check_config_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)

@@ -30,7 +30,7 @@ static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE;"
 			       "PRAGMA synchronous = FULL;"
 			       "PRAGMA wal_autocheckpoint = 0;"
 			       "PRAGMA temp_store = MEMORY;"
-			       "PRAGMA cache_size = -8192;"
+			       "PRAGMA cache_size = -4096;"
 			       "PRAGMA trusted_schema = OFF;";
 
 static const char schema[] =

@@ -211,6 +211,9 @@ static void head_check(struct walk *w)
 	merkle_root(&w->tree, root);
 	if (memcmp(root, w->chain->root, SHA256_SIZE) != 0)
 		verify_wrong(w, NO_IDX, "its root is not that of its records");
+	if (memcmp(w->tree.edge, w->chain->tree.edge, merkle_edges(w->tree.size) * SHA256_SIZE) !=
+		0)
+		verify_wrong(w, NO_IDX, "the edge of its tree is not that of its records");
 	note_check(w);
 	archived_check(w);
 	w->v->open += judge_open(&w->judge);

@@ -3,7 +3,7 @@
 #   BENCH_RUNS=3 BENCH_SECONDS=4   how often and how long each figure is measured
 #   BENCH_ROWS="1 2 3 ..."         only these rows (see rows.py); the floors are always measured
 #   BENCH_DCS=1000000              how many DCs the long rows (7, 8, 9) issue
-#   BENCH_WARM_UP=1 BENCH_FLOOR_SECONDS=2
+#   BENCH_WARM_UP=1 BENCH_FLOOR_SECONDS=2 BENCH_REST=12
 #   BENCH_JSON=FILE                the table as JSON, too
 #   MODULE=... URI=... PIN_FILE=...  another PKCS#11 module and a P-256 key in it: rows 1 to 4 and 6; where it
 #                                  needs them: MODULE_ARGS=..., MODULE_ENV="NAME=value;NAME=value" and

@@ -186,6 +186,11 @@ slow_module_row() {
 	CONF_MODULE=$module CONF_ENVIRONMENT=$environment CONF_TOKEN=$token
 }
 
+batches() { # CREDENTIALS
+	batch_load --clients 4 --requests $(($1 / 256)) --seconds 100000
+	[ "$(loaded counted)" = $(($1 / 256 * 256)) ] || fail "not all were issued: $(cat "$WORK/out/load")"
+}
+
 rate16() { # NAME
 	issue_load --clients 16 --seconds "$seconds" --warm-up "$warm_up"
 	sample "$1" "$(loaded rate)"
@@ -201,7 +206,7 @@ growth_rows() {
 		service_stop
 	done
 	EXTRA=
-	[ -d "$WORK/keys" ] || keys_make
+	keys_make 10 5000
 	for n in 10 5000; do
 		ln -sfn "hsm-$n" "$WORK/hsm"
 		EXTRA=$(cat "$WORK/keys-$n/keys.conf")
@@ -221,10 +226,11 @@ clients_section() { # COUNT: that many clients, edge and auditor among them
 	done
 }
 
-# The same token with 10 and with 5,000 more keys.
-keys_make() {
+# The same token with so many more keys, if it has not been made yet.
+keys_make() { # COUNT...
 	local n
-	for n in 10 5000; do
+	for n in "$@"; do
+		[ ! -d "$WORK/keys-$n" ] || continue
 		cp -a "$WORK/hsm-0" "$WORK/hsm-$n"
 		ln -sfn "hsm-$n" "$WORK/hsm"
 		chmod -R u+w "$WORK/hsm/tokens"
@@ -238,10 +244,18 @@ keys_make() {
 	done
 }
 
-# Rows 7 (the first), 8 and 9: young, then after BENCH_DCS credentials.
+# What all processes hold when nobody asks for anything: what a burst took is given back within
+# seconds.
+idle_memory() {
+	sleep "${BENCH_REST:-12}"
+	memory
+}
+
+# Rows 7 (the first), 8 and 9: young, then after BENCH_DCS credentials. Memory is compared idle with
+# idle, and both times single requests and batches came before: it is age that is looked at.
 age_rows() {
 	local run since
-	[ -d "$WORK/keys-10" ] || keys_make
+	keys_make 10
 	ln -sfn hsm-10 "$WORK/hsm"
 	# 10 keys in all: www, www384 and 8 of the 10
 	EXTRA=$(awk '/^key k/ { n++ } n <= 8' "$WORK/keys-10/keys.conf") service_keys=10
@@ -250,11 +264,11 @@ age_rows() {
 	for run in $(seq "$runs"); do
 		rate16 young_rate
 	done
-	sample young_memory "$(memory)"
+	batches $((dcs / 100 + 1024))
+	sample young_memory "$(idle_memory)"
 	note "issuing $dcs credentials"
-	batch_load --clients 4 --requests $((dcs / 256)) --seconds 100000
-	[ "$(loaded counted)" = $((dcs / 256 * 256)) ] || fail "not all were issued: $(cat "$WORK/out/load")"
-	sample aged_memory "$(memory)"
+	batches "$dcs"
+	sample aged_memory "$(idle_memory)"
 	for run in $(seq "$runs"); do
 		rate16 aged_rate
 	done

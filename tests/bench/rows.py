@@ -61,6 +61,8 @@ def table(s):
          lambda: 32 * 1024, "max"),
         ("8b", "PSS after the long run / before it", ("aged_memory", "young_memory"), "",
          lambda: s["aged_memory"] / s["young_memory"], lambda: 1.05, "max"),
+        ("8c", "PSS of all processes after the long run, idle", ("aged_memory",), "KiB",
+         lambda: s["aged_memory"], lambda: 32 * 1024, "max"),
         ("9", "start to first DC, 10 keys, aged ledger", ("first_dc",), "s",
          lambda: s["first_dc"], lambda: 0.5, "max"),
         ("10", "rate with PostgreSQL / with SQLite", ("postgres_rate", "sqlite_rate"), "",

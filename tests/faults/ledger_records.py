@@ -70,6 +70,7 @@ class Row:
 class Head:
     size: int
     root: bytes
+    edge: bytes = None  # the roots of the perfect subtrees of its tree; None: nobody says
 
 
 @dataclass
@@ -174,8 +175,8 @@ def from_sqlite(path):
             )
         ]
         heads = {
-            chain.decode(): Head(size, root)
-            for chain, size, root in db.execute("SELECT chain, size, root FROM chains")
+            chain.decode(): Head(size, root, edge)
+            for chain, size, root, edge in db.execute("SELECT chain, size, root, edge FROM chains")
         }
         db.text_factory = lambda octets: octets.decode(errors="replace")
         late = Pending()
@@ -303,6 +304,16 @@ def value_of(name, value):
 
 def leaf_hash(record):
     return hashlib.sha256(b"\0" + record).digest()
+
+
+def tree_edge(leaves):
+    """The roots of the perfect subtrees that the tree is made of, largest first."""
+    roots = b""
+    while leaves:
+        size = 1 << (len(leaves).bit_length() - 1)
+        roots += tree_root(leaves[:size])
+        leaves = leaves[size:]
+    return roots
 
 
 def tree_root(leaves):

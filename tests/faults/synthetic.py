@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from ledger_records import Head, Ledger, Row, canonical, leaf_hash, tree_root
+from ledger_records import Head, Ledger, Row, canonical, leaf_hash, tree_edge, tree_root
 
 NOW = 1_800_000_000
 BEGIN, END = NOW - 86400, NOW + 30 * 86400
@@ -288,16 +288,6 @@ PRAGMA user_version = 3;
 """
 
 
-def edge(leaves):
-    """The roots of the perfect subtrees that the tree is made of, largest first."""
-    roots = b""
-    while leaves:
-        size = 1 << (len(leaves).bit_length() - 1)
-        roots += tree_root(leaves[:size])
-        leaves = leaves[size:]
-    return roots
-
-
 def write_tables(db, rows):
     """What follows from the records; a record that can't be read gives nothing."""
     attempts, holds, keys = {}, {}, {}
@@ -345,7 +335,7 @@ def write_sqlite(path, ledger):
         for chain, head in ledger.heads.items():
             leaves = [r.leaf_hash for r in ledger.rows if r.chain == chain]
             leaves += [bytes(32)] * (head.size - len(leaves))
-            values = (chain, head.size, edge(leaves[: head.size]), head.root, NOW)
+            values = (chain, head.size, tree_edge(leaves[: head.size]), head.root, NOW)
             db.execute("INSERT INTO chains VALUES (?,?,?,?,?)", values)
             for level in range(4, head.size.bit_length(), 4):
                 for n in range(head.size >> level):

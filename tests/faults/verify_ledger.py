@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from ledger_records import Malformed, decode, leaf_hash, load, tree_root
+from ledger_records import Malformed, decode, leaf_hash, load, tree_edge, tree_root
 
 DELEGATION_USAGE = "1.3.6.1.4.1.44363.44"
 DAY = 86400
@@ -253,8 +253,11 @@ class Verifier:
             self.wrong(chain, None, "it has records and no head")
         elif head.size != len(rows):
             self.wrong(chain, None, f"it says {head.size} records, there are {len(rows)}")
-        elif head.root != tree_root(leaves):
-            self.wrong(chain, None, "its root is not that of its records")
+        else:
+            if head.root != tree_root(leaves):
+                self.wrong(chain, None, "its root is not that of its records")
+            if head.edge not in (None, tree_edge(leaves)):
+                self.wrong(chain, None, "the edge of its tree is not that of its records")
 
 
 class Walk:
@@ -303,12 +306,19 @@ class Walk:
             self.newest = max(self.newest, r["time"])
             take = getattr(self, "take_" + r["type"].replace("-", "_").lower(), None)
             if take:
-                take(r)
+                self.taken(take, r)
         if blank is not None and blank >= self.covered:
             self.idx = blank
             self.wrong("has no text, and no signed head covers it")
         if not self.stopped:
             self.v.open += sum(not a.outcomes for a in self.attempts.values())
+
+    def taken(self, take, r):
+        """A configuration or a certificate in it may be anything."""
+        try:
+            take(r)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
+            self.wrong(f"says what nothing can be made of, or refers to such a record: {e!r}")
 
     # ---- what is announced ----
 

@@ -1,0 +1,235 @@
+/*
+ * flip_bits LEDGER STEP PART PARTS: each bit of what a ledger's chains are made of, one at a time:
+ * records, leaf hashes, roots, edges, inner nodes and the signed heads that the store hands out.
+ * The whole verifier reads the ledger with that bit turned over, and must name what it is of. Only
+ * every STEP-th bit, and of these the PART-th of PARTS, for several processes. The engine is
+ * SQLite's with a bit turned over in what it reads, so that no file is written for a bit.
+ */
+#include "settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ledger/verify.h"
+
+#define CHAINS 4
+
+static struct store_engine engine; /* SQLite's but for what the functions below do */
+static struct store *store;
+
+/* What there is, in the order in which it was met first. */
+enum what { RECORD, LEAF, ROOT, EDGE, NODE, NOTE };
+static struct unit {
+	enum what what;
+	char chain[CHAIN_SIZE];
+	int64_t idx; /* of a record; level << 32 | index of a node */
+	size_t len;
+} * units;
+static size_t count, room;
+static bool counting;
+
+static struct {
+	const struct unit *unit;
+	size_t octet;
+	uint8_t mask;
+} flip;
+static bool named; /* the verifier said what is to be said of flip.unit */
+
+static void unit_add(enum what what, const char *chain, int64_t idx, size_t len)
+{
+	for (size_t i = 0; i < count; i++) { /* the store is asked for some of it twice */
+		if (units[i].what == what && units[i].idx == idx &&
+			strcmp(units[i].chain, chain) == 0)
+			return;
+	}
+	if (count == room) {
+		room = room ? 2 * room : 256;
+		units = reallocarray(units, room, sizeof(*units));
+		if (!units)
+			abort();
+	}
+	units[count] = (struct unit){.what = what, .idx = idx, .len = len};
+	strcpy(units[count++].chain, chain);
+}
+
+/* Notes that it is there, or turns the bit over if it is this one's. */
+static void met(enum what what, const char *chain, int64_t idx, void *octets, size_t len)
+{
+	if (counting)
+		unit_add(what, chain, idx, len);
+	else if (flip.unit && flip.unit->what == what && flip.unit->idx == idx &&
+		 strcmp(flip.unit->chain, chain) == 0)
+		((uint8_t *)octets)[flip.octet] ^= flip.mask;
+}
+
+/* ---- the engine ---- */
+
+static void chain_met(struct store_chain *c)
+{
+	met(ROOT, c->chain, 0, c->root, SHA256_SIZE);
+	met(EDGE, c->chain, 0, c->tree.edge, (size_t)merkle_edges(c->tree.size) * SHA256_SIZE);
+}
+
+static enum err chain_get(struct store *s, const char *chain, struct store_chain *out)
+{
+	enum err e = store_sqlite.chain_get(s, chain, out);
+
+	if (!e)
+		chain_met(out);
+	return e;
+}
+
+static enum err chain_after(struct store *s, const char *chain, struct store_chain *out)
+{
+	enum err e = store_sqlite.chain_after(s, chain, out);
+
+	if (!e)
+		chain_met(out);
+	return e;
+}
+
+static enum err record_get(struct store *s, const char *chain, int64_t idx, struct buf *json,
+	uint8_t leaf[SHA256_SIZE])
+{
+	size_t before = json->len;
+	enum err e = store_sqlite.record_get(s, chain, idx, json, leaf);
+
+	if (e)
+		return e;
+	met(RECORD, chain, idx, json->octets + before, json->len - before);
+	met(LEAF, chain, idx, leaf, SHA256_SIZE);
+	return ERR_OK;
+}
+
+struct row {
+	store_row *take;
+	void *arg;
+	const char *chain;
+};
+
+static enum err row_take(
+	void *arg, int64_t idx, const char *json, size_t len, const uint8_t leaf[SHA256_SIZE])
+{
+	static char text[RECORD_MAX];
+	const struct row *r = arg;
+	uint8_t hash[SHA256_SIZE];
+
+	memcpy(text, json, len);
+	memcpy(hash, leaf, sizeof(hash));
+	met(RECORD, r->chain, idx, text, len);
+	met(LEAF, r->chain, idx, hash, sizeof(hash));
+	return r->take(r->arg, idx, text, len, hash);
+}
+
+static enum err record_walk(
+	struct store *s, const char *chain, int64_t from, store_row *row, void *arg)
+{
+	struct row r = {row, arg, chain};
+
+	return store_sqlite.record_walk(s, chain, from, row_take, &r);
+}
+
+static enum err node_get(struct store *s, const char *chain, unsigned level, uint64_t index,
+	uint8_t hash[SHA256_SIZE])
+{
+	enum err e = store_sqlite.node_get(s, chain, level, index, hash);
+
+	if (!e)
+		met(NODE, chain, (int64_t)level << 32 | (int64_t)index, hash, SHA256_SIZE);
+	return e;
+}
+
+static enum err checkpoint_get(struct store *s, const char *chain, struct buf *note)
+{
+	size_t before = note->len;
+	enum err e = store_sqlite.checkpoint_get(s, chain, note);
+
+	if (!e)
+		met(NOTE, chain, 0, note->octets + before, note->len - before);
+	return e;
+}
+
+/* ---- a run ---- */
+
+static const char *const says[] = {
+	[RECORD] = "the stored leaf hash is not that of the record",
+	[LEAF] = "the stored leaf hash is not that of the record",
+	[ROOT] = "its root is not that of its records",
+	[EDGE] = "the edge of its tree is not that of its records",
+	[NODE] = "an inner node that is kept for proofs is not that of the records",
+	[NOTE] = "the signed head that the store keeps is not the newest of the records",
+};
+
+static void problem(void *arg, const char *chain, int64_t idx, const char *what)
+{
+	const struct unit *u = flip.unit;
+
+	(void)arg;
+	if (!u) {
+		fprintf(stderr, "%s, record %lld: %s\n", chain, (long long)idx, what);
+		return;
+	}
+	if (strcmp(chain, u->chain) == 0 && strcmp(what, says[u->what]) == 0 &&
+		(u->what > LEAF || idx == u->idx))
+		named = true;
+}
+
+/* The number of problems; -1: it could not be read. */
+static int64_t verify(void)
+{
+	struct verify v = {.problem = problem};
+
+	named = false;
+	return verify_store(&v, store, NULL) ? -1 : (int64_t)v.problems;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long step, part, parts, n = 0, done = 0;
+	struct refusal why = {.err = ERR_OK};
+
+	if (argc != 5)
+		return 2;
+	step = strtoul(argv[2], NULL, 10);
+	part = strtoul(argv[3], NULL, 10);
+	parts = strtoul(argv[4], NULL, 10);
+	if (store_sqlite.open_copy(&store, argv[1], &why)) {
+		fprintf(stderr, "%s\n", why.detail);
+		return 2;
+	}
+	engine = store_sqlite;
+	engine.chain_get = chain_get;
+	engine.chain_after = chain_after;
+	engine.record_get = record_get;
+	engine.record_walk = record_walk;
+	engine.node_get = node_get;
+	engine.checkpoint_get = checkpoint_get;
+	store->engine = &engine;
+	counting = true;
+	if (verify() != 0)
+		return 2;
+	counting = false;
+	for (const struct unit *u = units; u < units + count; u++) {
+		for (size_t bit = 0; bit < 8 * u->len; bit++, n++) {
+			if (n % step || n / step % parts != part)
+				continue;
+			flip.unit = u;
+			flip.octet = bit / 8;
+			flip.mask = (uint8_t)(1u << bit % 8);
+			if (verify() <= 0 || !named) {
+				printf("not seen: %s %lld of %s, bit %zu\n", says[u->what],
+					(long long)u->idx, u->chain, bit);
+				return 1;
+			}
+			done++;
+		}
+	}
+	flip.unit = NULL;
+	if (verify() != 0)
+		return 2;
+	store_sqlite.abandon(store);
+	free(units);
+	printf("%lu %lu\n", done, n);
+	return 0;
+}
