@@ -4,11 +4,11 @@
 #include <string.h>
 #include <time.h>
 
-static int64_t processor_us(void)
+static int64_t clock_us(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	clock_gettime(clock, &t);
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
@@ -43,15 +43,22 @@ enum err live_answer(struct ledger *l, const struct msg_read *m, int64_t now, in
 	struct msg_read_answer *a)
 {
 	struct store *s = l->store;
-	int64_t before, took_us;
+	int64_t worked_us, waited_us;
+	bool many;
 	enum err e;
 
 	if (known(l, m, ms, a))
 		return ERR_OK;
-	before = processor_us();
+	worked_us = clock_us(CLOCK_THREAD_CPUTIME_ID);
+	waited_us = clock_us(CLOCK_MONOTONIC);
 	e = s->engine->live_latest(s, m->key, m->client, false, now, &a->live, &a->latest_expiry);
-	took_us = processor_us() - before;
-	if (!e && took_us >= l->live_dear_us)
-		keep(l, m, ms + LIVE_SHARE * took_us / 1000 + 1, a);
+	worked_us = clock_us(CLOCK_THREAD_CPUTIME_ID) - worked_us;
+	waited_us = clock_us(CLOCK_MONOTONIC) - waited_us;
+	many = a->live >= l->live_many;
+	if (!e && (many || worked_us >= l->live_dear_us)) {
+		int64_t hold_ms = LIVE_SHARE * (many ? waited_us : worked_us) / 1000 + 1;
+
+		keep(l, m, ms + (hold_ms < LIVE_MOST_MS ? hold_ms : LIVE_MOST_MS), a);
+	}
 	return e;
 }

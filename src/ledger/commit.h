@@ -41,8 +41,10 @@ struct live_kept {
 };
 
 #define LIVE_KEPT    16
-#define LIVE_DEAR_US 2000 /* processor time; what takes less is counted anew each time */
-#define LIVE_SHARE   50	  /* of the time, one part at most goes into counting one thing again */
+#define LIVE_DEAR_US 2000  /* processor time; what takes less is counted anew each time */
+#define LIVE_MANY    20000 /* live credentials; as dear: a database works elsewhere */
+#define LIVE_SHARE   50	   /* of the time, one part at most goes into counting one thing again */
+#define LIVE_MOST_MS 10000 /* and no answer is older than that */
 
 struct ledger {
 	struct store *store;
@@ -65,6 +67,7 @@ struct ledger {
 	struct live_kept live[LIVE_KEPT];
 	unsigned live_next;   /* the place that is taken next */
 	int64_t live_dear_us; /* LIVE_DEAR_US, or a test's */
+	uint64_t live_many;   /* LIVE_MANY, or a test's */
 	struct refusal why;   /* of the last failure */
 };
 

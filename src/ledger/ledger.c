@@ -118,6 +118,7 @@ enum err ledger_open(
 
 	memset(l, 0, sizeof(*l));
 	l->live_dear_us = LIVE_DEAR_US;
+	l->live_many = LIVE_MANY;
 	l->courier = -1;
 	l->json = l->config = (struct buf)BUF_INIT(RECORD_MAX + 1);
 	snprintf(l->node, sizeof(l->node), "%s", node);
