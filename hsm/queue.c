@@ -104,7 +104,7 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 {
 	struct job *j = job_new(api, serial, ask, octets, len, deadline);
 	enum err e = j == NULL ? ERR_NOMEM : ERR_OK;
-	bool call = false;
+	struct worker *call = NULL;
 
 	if (e != ERR_OK)
 		return e;
@@ -125,8 +125,7 @@ enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t s
 		call = queue_calls(q);
 	}
 	pthread_mutex_unlock(&q->lock);
-	if (call)
-		pthread_cond_signal(&q->work);
+	queue_wake(call);
 	if (e != ERR_OK)
 		job_free(j);
 	return e;
@@ -160,7 +159,7 @@ unsigned queue_unanswered(struct queue *q)
 unsigned queue_expire(struct queue *q)
 {
 	int64_t now = monotonic_ms();
-	bool call;
+	struct worker *call;
 	unsigned n;
 
 	pthread_mutex_lock(&q->lock);
@@ -179,10 +178,11 @@ unsigned queue_expire(struct queue *q)
 		}
 	}
 	n = q->waiting + q->busy;
-	call = queue_calls(q) || queue_stale(q);
+	call = queue_calls(q);
+	if (call == NULL)
+		call = queue_stale(q);
 	pthread_mutex_unlock(&q->lock);
-	if (call)
-		pthread_cond_signal(&q->work);
+	queue_wake(call);
 	append_flush(q->ledger);
 	return n;
 }
@@ -205,16 +205,18 @@ void queue_stop(struct queue *q)
 {
 	pthread_mutex_lock(&q->lock);
 	q->stopping = true;
-	pthread_cond_broadcast(&q->work);
+	for (unsigned i = 0; i < q->workers; i++)
+		pthread_cond_signal(&q->worker[i].called);
 	pthread_mutex_unlock(&q->lock);
 }
 
 void queue_join(struct queue *q)
 {
-	for (unsigned i = 0; i < q->workers; i++)
-		pthread_join(q->thread[i], NULL);
-	free(q->thread);
+	for (unsigned i = 0; i < q->workers; i++) {
+		pthread_join(q->worker[i].thread, NULL);
+		pthread_cond_destroy(&q->worker[i].called);
+	}
+	free(q->worker);
 	free(q->scratch);
-	pthread_cond_destroy(&q->work);
 	pthread_mutex_destroy(&q->lock);
 }

@@ -34,19 +34,27 @@ struct jobs {
 	struct job *first, *last;
 };
 
+struct worker {
+	struct queue *queue;
+	pthread_t thread;
+	struct worker *next; /* in queue.idle */
+	bool asleep;	     /* is in it */
+	pthread_cond_t called;
+};
+
 struct queue {
 	pthread_mutex_t lock;
-	pthread_cond_t work;
 	struct job *first, *last; /* all, oldest first */
 	unsigned waiting, busy;	  /* not taken, taken */
 	bool stopping;
 	unsigned workers;
-	pthread_t *thread;
+	struct worker *worker;
+	struct worker *idle; /* those that sleep and are not called, the last one first */
+	unsigned idles;	     /* how many */
 	/* of those that the ledger has answered: the token is asked next, or not */
 	struct jobs signers, others;
 	unsigned crowd;		/* signatures for signers */
 	unsigned signing, away; /* workers that ask the token, and of these for long */
-	unsigned idle, called;	/* workers that sleep, and of these are woken */
 	bool asked;		/* something for the ledger has not left */
 	/* the request's context at this moment; release gives it back */
 	void (*acquire)(void *arg, struct issuer *out);

@@ -12,11 +12,11 @@ void job_remove(struct queue *q, struct job *j);
 /* The answer of somebody whose time is over; or why nothing is begun. */
 void job_expire(struct queue *q, struct job *j, const struct refusal *why);
 
-/* queue_work.c, with the lock held. Is one more worker to be woken (queue.work is signalled then)?
- * Because there is work and nobody awake will see it soon, or ... */
-bool queue_calls(struct queue *q);
+/* queue_work.c, with the lock held. The worker that is to be woken, which queue_wake does without
+ * the lock, or NULL. Because there is work and nobody awake will see it soon, or ... */
+struct worker *queue_calls(struct queue *q);
 /* ... it has stood there for too long: those awake do not come back. */
-bool queue_stale(struct queue *q);
-void *queue_worker(void *queue);
+struct worker *queue_stale(struct queue *q);
+void queue_wake(struct worker *w);
 
 #endif

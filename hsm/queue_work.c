@@ -45,24 +45,45 @@ static struct job *waiting(const struct queue *q)
 	return j;
 }
 
-/* What is nearly done comes first; then new ones, for the ledger works while the token does. */
-static struct job *take(struct queue *q)
+static struct job *take_signer(struct queue *q)
 {
-	struct job *j = take_first(&q->others);
+	struct job *j = may_sign(q) ? take_first(&q->signers) : NULL;
 
-	if (j == NULL && (j = waiting(q)) != NULL) {
+	if (j != NULL) {
+		q->crowd -= j->count;
+		token_crowd(j->context.token, q->signers.first != NULL);
+	}
+	return j;
+}
+
+static struct job *take_waiting(struct queue *q)
+{
+	struct job *j = waiting(q);
+
+	if (j != NULL) {
 		j->taken = true;
 		q->waiting--;
 		q->busy++;
 		counter_set(COUNTER_QUEUE, q->waiting);
 		counter_set(COUNTER_WORKERS_BUSY, q->busy);
 	}
-	if (j == NULL && may_sign(q)) {
-		j = take_first(&q->signers);
-		q->crowd -= j->count;
-		token_crowd(j->context.token, q->signers.first != NULL);
-	}
 	return j;
+}
+
+/* Short signatures come first, one after the other: module and libcrypto are in the processor's
+ * caches then. Long ones come last, for the ledger works on new requests meanwhile. */
+static struct job *take(struct queue *q)
+{
+	const struct job *first = q->signers.first;
+	struct job *j = NULL;
+
+	if (first != NULL && token_turn(first->context.token) > 1)
+		j = take_signer(q);
+	if (j == NULL)
+		j = take_first(&q->others);
+	if (j == NULL)
+		j = take_waiting(q);
+	return j == NULL ? take_signer(q) : j;
 }
 
 static bool work_there(const struct queue *q)
@@ -70,20 +91,30 @@ static bool work_there(const struct queue *q)
 	return q->others.first != NULL || waiting(q) != NULL || may_sign(q);
 }
 
-bool queue_calls(struct queue *q)
+/* The one that slept last: what it needs is still in the processor's caches. */
+static struct worker *call(struct queue *q)
 {
-	unsigned seeing = q->workers - q->idle + q->called - q->away;
-	const struct job *j = q->signers.first;
+	struct worker *w = q->idle;
 
-	if (q->idle <= q->called || !work_there(q))
-		return false;
-	if (seeing > 0 && (j == NULL || q->crowd < seeing * token_turn(j->context.token)))
-		return false;
-	q->called++;
-	return true;
+	q->idle = w->next;
+	q->idles--;
+	w->asleep = false;
+	return w;
 }
 
-bool queue_stale(struct queue *q)
+struct worker *queue_calls(struct queue *q)
+{
+	unsigned seeing = q->workers - q->idles - q->away;
+	const struct job *j = q->signers.first;
+
+	if (q->idle == NULL || !work_there(q))
+		return NULL;
+	if (seeing > 0 && (j == NULL || q->crowd < seeing * token_turn(j->context.token)))
+		return NULL;
+	return call(q);
+}
+
+struct worker *queue_stale(struct queue *q)
 {
 	const struct job *j = q->others.first;
 	int64_t before = monotonic_ms() - STALE_MS;
@@ -92,10 +123,15 @@ bool queue_stale(struct queue *q)
 		j = waiting(q);
 	if (j == NULL || j->since >= before)
 		j = may_sign(q) ? q->signers.first : NULL;
-	if (q->idle <= q->called || j == NULL || j->since >= before)
-		return false;
-	q->called++;
-	return true;
+	if (q->idle == NULL || j == NULL || j->since >= before)
+		return NULL;
+	return call(q);
+}
+
+void queue_wake(struct worker *w)
+{
+	if (w != NULL)
+		pthread_cond_signal(&w->called);
 }
 
 /* The ledger has answered. */
@@ -103,7 +139,7 @@ static void job_ready(void *arg)
 {
 	struct job *j = arg;
 	struct queue *q = j->queue;
-	bool call;
+	struct worker *next;
 
 	pthread_mutex_lock(&q->lock);
 	j->since = monotonic_ms();
@@ -113,10 +149,9 @@ static void job_ready(void *arg)
 	} else {
 		put_last(&q->others, j);
 	}
-	call = queue_calls(q);
+	next = queue_calls(q);
 	pthread_mutex_unlock(&q->lock);
-	if (call)
-		pthread_cond_signal(&q->work);
+	queue_wake(next);
 }
 
 /* The configuration may have changed since it was ready: then it waits again. */
@@ -199,45 +234,53 @@ static void flush(struct queue *q)
 	pthread_mutex_lock(&q->lock);
 }
 
-static struct job *wait_for_work(struct queue *q)
+/* Until it is called, or the queue stops. */
+static void sleep_once(struct queue *q, struct worker *w)
+{
+	w->asleep = true;
+	w->next = q->idle;
+	q->idle = w;
+	q->idles++;
+	while (w->asleep && !q->stopping)
+		pthread_cond_wait(&w->called, &q->lock);
+}
+
+static struct job *wait_for_work(struct queue *q, struct worker *w)
 {
 	struct job *j;
 
 	while ((j = take(q)) == NULL && !q->stopping) {
-		if (q->asked) {
+		if (q->asked)
 			flush(q);
-			continue;
-		}
-		q->idle++;
-		pthread_cond_wait(&q->work, &q->lock);
-		q->idle--;
-		q->called -= q->called > 0;
+		else
+			sleep_once(q, w);
 	}
 	return j;
 }
 
-void *queue_worker(void *queue)
+static void *work(void *worker)
 {
-	struct queue *q = queue;
+	struct worker *w = worker;
+	struct queue *q = w->queue;
 	struct job *j;
 
 	pthread_mutex_lock(&q->lock);
-	while ((j = wait_for_work(q)) != NULL) {
+	while ((j = wait_for_work(q, w)) != NULL) {
 		bool signs = j->batch != NULL && issue_signs(j->batch);
 		bool far = signs && (j->count > 1 || token_turn(j->context.token) == 1);
-		bool call;
+		struct worker *next;
+		bool asks;
 
 		q->signing += signs;
 		q->away += far;
 		if (far && q->asked)
 			flush(q);
-		call = queue_calls(q);
+		next = queue_calls(q);
 		pthread_mutex_unlock(&q->lock);
-		if (call)
-			pthread_cond_signal(&q->work);
-		call = !job_do(q, j);
+		queue_wake(next);
+		asks = !job_do(q, j);
 		pthread_mutex_lock(&q->lock);
-		q->asked = q->asked || call;
+		q->asked = q->asked || asks;
 		q->signing -= signs;
 		q->away -= far;
 	}
@@ -250,15 +293,19 @@ enum err queue_start(struct queue *q, unsigned workers)
 	enum err e = ERR_OK;
 
 	pthread_mutex_init(&q->lock, NULL);
-	pthread_cond_init(&q->work, NULL);
-	q->thread = calloc(workers, sizeof *q->thread);
+	q->worker = calloc(workers, sizeof *q->worker);
 	q->scratch = calloc(1, sizeof *q->scratch);
-	if (q->thread == NULL || q->scratch == NULL)
+	if (q->worker == NULL || q->scratch == NULL)
 		return ERR_NOMEM;
 	pthread_mutex_lock(&q->lock);
-	for (; e == ERR_OK && q->workers < workers; q->workers += e == ERR_OK)
-		if (pthread_create(&q->thread[q->workers], NULL, queue_worker, q) != 0)
+	for (; e == ERR_OK && q->workers < workers; q->workers += e == ERR_OK) {
+		struct worker *w = &q->worker[q->workers];
+
+		w->queue = q;
+		pthread_cond_init(&w->called, NULL);
+		if (pthread_create(&w->thread, NULL, work, w) != 0)
 			e = ERR_SYSTEM;
+	}
 	pthread_mutex_unlock(&q->lock);
 	return e;
 }

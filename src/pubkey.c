@@ -65,6 +65,29 @@ static bool is_rsa(const struct scheme *scheme)
 	return scheme->key == KEY_RSA || scheme->key == KEY_RSA_PSS;
 }
 
+/* Without EVP_DigestVerify, which looks up the digest and writes an AlgorithmIdentifier each time.
+ */
+static enum err ecdsa_verify(EVP_PKEY *key, const struct scheme *scheme, const uint8_t *message,
+	size_t message_len, const uint8_t *signature, size_t signature_len)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	uint8_t digest[DIGEST_MAX];
+	enum err e = ERR_DC_SIGNATURE;
+
+	if (scheme->digest == DIGEST_SHA256)
+		sha256(message, message_len, digest);
+	else if (EVP_Digest(message, message_len, digest, NULL, scheme_md(scheme), NULL) != 1)
+		e = ERR_CRYPTO;
+	if (ctx == NULL || EVP_PKEY_verify_init(ctx) != 1)
+		e = ERR_CRYPTO;
+	if (e != ERR_CRYPTO && EVP_PKEY_verify(ctx, signature, signature_len, digest,
+				       digest_size(scheme->digest)) == 1)
+		e = ERR_OK;
+	EVP_PKEY_CTX_free(ctx);
+	ERR_clear_error();
+	return e;
+}
+
 enum err pubkey_verify(EVP_PKEY *key, const struct scheme *scheme, const uint8_t *message,
 	size_t message_len, const uint8_t *signature, size_t signature_len)
 {
@@ -74,6 +97,8 @@ enum err pubkey_verify(EVP_PKEY *key, const struct scheme *scheme, const uint8_t
 
 	if (!key_is(key, scheme->key))
 		return ERR_DC_ALGORITHM;
+	if (pubkey_order(scheme->key) != 0)
+		return ecdsa_verify(key, scheme, message, message_len, signature, signature_len);
 	ctx = EVP_MD_CTX_new();
 	if (ctx == NULL) {
 		e = ERR_CRYPTO;

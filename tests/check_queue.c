@@ -175,17 +175,29 @@ static void release(void *arg, struct issuer *context)
 	(void)context;
 }
 
+static unsigned asleep(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&queue.lock);
+	n = queue.idles;
+	pthread_mutex_unlock(&queue.lock);
+	return n;
+}
+
+static void wait_for_sleep(unsigned workers)
+{
+	while (asleep() < workers)
+		sched_yield();
+}
+
 static void begin(unsigned workers, unsigned turn_now, unsigned width_now)
 {
 	turn = turn_now;
 	width = width_now;
 	queue = (struct queue){.acquire = acquire, .release = release};
 	ck_assert_int_eq(queue_start(&queue, workers), ERR_OK);
-	for (unsigned idle = 0; idle < workers; sched_yield()) {
-		pthread_mutex_lock(&queue.lock);
-		idle = queue.idle;
-		pthread_mutex_unlock(&queue.lock);
-	}
+	wait_for_sleep(workers);
 }
 
 static void put(uint64_t serial)
@@ -391,6 +403,27 @@ START_TEST(late_ledger)
 }
 END_TEST
 
+/* Whoever slept last is woken first. */
+START_TEST(last_is_first)
+{
+	struct worker *last;
+
+	begin(4, 100, 1);
+	last = queue.idle;
+	for (unsigned i = 0; i < 3; i++) {
+		put(i);
+		wait_for(&flushed, 2 * i + 1);
+		ck_assert_uint_eq(ledger_answers(), 1);
+		wait_for(&flushed, 2 * i + 2);
+		ck_assert_uint_eq(ledger_answers(), 1);
+		while (queue_unanswered(&queue) > 0)
+			sched_yield();
+		wait_for_sleep(4);
+		ck_assert_ptr_eq(queue.idle, last);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("queue");
@@ -405,6 +438,7 @@ int main(void)
 	tcase_add_test(c, one_hangs);
 	tcase_add_test(c, as_many_as_workers);
 	tcase_add_test(c, late_ledger);
+	tcase_add_test(c, last_is_first);
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
