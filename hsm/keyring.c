@@ -116,6 +116,11 @@ static void spki_add(struct keyring *k, const struct config_file *file)
 	certificate_outline_free(chain, count);
 }
 
+static int by_octets(const void *a, const void *b)
+{
+	return memcmp(a, b, SHA256_SIZE);
+}
+
 /* The public keys that no delegated credential may have: first of every delegation certificate,
  * those of other tokens too, then of the TLS servers. */
 static enum err spkis_gather(struct keyring *k, const char *token)
@@ -140,6 +145,9 @@ static enum err spkis_gather(struct keyring *k, const char *token)
 	for (size_t i = 0; i < c->listen_count; i++)
 		if (!c->listen[i].is_unix)
 			spki_add(k, &c->listen[i].certificate);
+	qsort(k->spki, k->delegation_count, sizeof *k->spki, by_octets);
+	qsort(k->spki + k->delegation_count, k->spki_count - k->delegation_count, sizeof *k->spki,
+		by_octets);
 	return ERR_OK;
 }
 
@@ -317,21 +325,13 @@ bool keyring_pending(struct keyring *k, const char *name, int64_t now)
 	return pending;
 }
 
-static bool has_spki(
-	const struct keyring *k, size_t from, size_t to, const uint8_t sha256[SHA256_SIZE])
-{
-	for (size_t i = from; i < to; i++)
-		if (memcmp(k->spki[i], sha256, SHA256_SIZE) == 0)
-			return true;
-	return false;
-}
-
 bool keyring_has_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE])
 {
-	return has_spki(k, 0, k->delegation_count, sha256);
+	return bsearch(sha256, k->spki, k->delegation_count, sizeof *k->spki, by_octets) != NULL;
 }
 
 bool keyring_server_spki(const struct keyring *k, const uint8_t sha256[SHA256_SIZE])
 {
-	return has_spki(k, k->delegation_count, k->spki_count, sha256);
+	return bsearch(sha256, k->spki + k->delegation_count, k->spki_count - k->delegation_count,
+		       sizeof *k->spki, by_octets) != NULL;
 }

@@ -45,7 +45,7 @@ struct keyring {
 	struct ring_key *key; /* sorted by name, as in the configuration */
 	size_t count;
 	uint8_t (*spki)[SHA256_SIZE]; /* of all delegation certificates of the configuration, then
-					 of its TLS servers' */
+					 of its TLS servers': each part sorted */
 	size_t delegation_count, spki_count;
 	pthread_t reader; /* reads certificates ahead ... */
 	bool reading;

@@ -16,6 +16,9 @@
 #define FIND_SHARE    100  /* looking for absent keys takes one part of so many of the time ... */
 #define FIND_LEAST_MS 5000
 #define FIND_MOST_MS  30000 /* ... or more, when that is long */
+#define MANY_KEYS     256   /* a token of so many takes long to look through: ... */
+#define MANY_SHARE    1000
+#define MANY_MOST_MS  300000
 
 static _Atomic unsigned hung;
 
@@ -301,11 +304,13 @@ static struct pass *pass_new(struct keyring *ring, struct token *token, struct a
 }
 
 /* Until absent keys are looked for again; the caller's own rhythm does for a quick token. */
-static int64_t find_pause(int64_t cost)
+static int64_t find_pause(const struct keyring *ring, int64_t cost)
 {
-	int64_t pause = cost * FIND_SHARE;
+	bool many = ring->count >= MANY_KEYS;
+	int64_t pause = cost * (many ? MANY_SHARE : FIND_SHARE);
+	int64_t most = many ? MANY_MOST_MS : FIND_MOST_MS;
 
-	return pause < FIND_LEAST_MS ? 0 : pause < FIND_MOST_MS ? pause : FIND_MOST_MS;
+	return pause < FIND_LEAST_MS ? 0 : pause < most ? pause : most;
 }
 
 /* Many keys are looked up in an index, which takes long to make: a few, those that were asked for
@@ -363,7 +368,7 @@ enum err keyring_prove(struct keyring *ring, struct token *token, struct append 
 		pthread_mutex_unlock(&p->lock);
 		if (p->index == NULL)
 			find_ms = monotonic_ms() - p->begun;
-		ring->find_again = monotonic_ms() + find_pause(find_ms);
+		ring->find_again = monotonic_ms() + find_pause(ring, find_ms);
 		if (p->count > TRIM_FROM)
 			malloc_trim(0);
 	}

@@ -1311,6 +1311,52 @@ START_TEST(proofs_are_adopted)
 }
 END_TEST
 
+/* The public key of each certificate is known for what it is, and no other. */
+START_TEST(own_public_keys_are_known)
+{
+	enum { KEYS = 9 };
+	int64_t now = (int64_t)time(NULL);
+	const struct fixture_certificate what = {now - 100, now + 90000, false, NULL};
+	struct certificate_outline chain[CERT_CHAIN_MAX];
+	uint8_t *spki_sha256 = chain[0].spki_sha256;
+	struct buf pems[KEYS];
+	struct fixture_key key[KEYS];
+	char names[KEYS][8];
+	struct config *config;
+	struct refusal why;
+	size_t count;
+
+	for (size_t i = 0; i < KEYS; i++) {
+		EVP_PKEY *one = EVP_EC_gen("P-256");
+
+		snprintf(names[i], sizeof names[i], "k%zu", i);
+		pems[i] = (struct buf)BUF_INIT(65536);
+		fixture_certify(&pems[i], one, &what);
+		key[i] = (struct fixture_key){
+			.name = names[i], .uri = "pkcs11:object=www", .pem = {&pems[i]}};
+		EVP_PKEY_free(one);
+	}
+	keyring_unref(keys);
+	config = fixture_config(key, KEYS, "/nowhere", "/x.so", "pkcs11:token=x", NULL);
+	ck_assert_int_eq(keyring_new(&keys, config, "main", &why), ERR_OK);
+	config_unref(config);
+	for (size_t i = 0; i < KEYS; i++) {
+		ck_assert_int_eq(certificate_outline_pem(chain, CERT_CHAIN_MAX, &count,
+					 pems[i].octets, pems[i].len),
+			ERR_OK);
+		ck_assert(keyring_has_spki(keys, spki_sha256));
+		ck_assert(!keyring_server_spki(keys, spki_sha256));
+		for (size_t j = 0; j < SHA256_SIZE; j++) {
+			spki_sha256[j] ^= 1;
+			ck_assert(!keyring_has_spki(keys, spki_sha256));
+			spki_sha256[j] ^= 1;
+		}
+		certificate_outline_free(chain, count);
+		buf_free(&pems[i]);
+	}
+}
+END_TEST
+
 START_TEST(certificate_without_delegation)
 {
 	int64_t now = (int64_t)time(NULL);
@@ -1353,12 +1399,13 @@ int main(void)
 		replay_that_expired, states_have_a_mark, self_test_is_written_down_first,
 		foreign_key_is_refused, unfit_key_is_refused, ledger_is_gone_while_proving,
 		ledger_is_slow_while_proving, token_hangs_while_proving, newest_valid_certificate,
-		proofs_are_adopted, certificate_without_delegation, rsa_keys, unknown_algorithm,
-		point_off_the_curve, certificate_for_clients_alone, replays_that_make_no_sense,
-		replay_of_the_present_certificate, another_attempt_was_quicker,
-		replay_of_another_type, mldsa_key, key_of_the_service_itself, no_randomness,
-		ledger_is_gone_after_a_failure, batch_with_refusals_that_can_t_be_answered,
-		abandoned_attempts, everybody_is_refused_without_memory};
+		proofs_are_adopted, certificate_without_delegation, own_public_keys_are_known,
+		rsa_keys, unknown_algorithm, point_off_the_curve, certificate_for_clients_alone,
+		replays_that_make_no_sense, replay_of_the_present_certificate,
+		another_attempt_was_quicker, replay_of_another_type, mldsa_key,
+		key_of_the_service_itself, no_randomness, ledger_is_gone_after_a_failure,
+		batch_with_refusals_that_can_t_be_answered, abandoned_attempts,
+		everybody_is_refused_without_memory};
 	Suite *s = suite_create("issue");
 	TCase *c = tcase_create("order");
 	SRunner *r = srunner_create(s);
