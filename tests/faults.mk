@@ -27,6 +27,7 @@ check_PROGRAMS += tests/faults/decide
 tests_faults_decide_SOURCES = tests/faults/decide.c
 tests_faults_decide_LDADD = src/libdcsign.a $(CRYPTO_LIBS)
 UNIT_TESTS += tests/faults/check_policy_oracle.py
+LONG_TESTS += tests/faults/check_policy_oracle.py
 EXTRA_DIST += tests/faults/check_policy_oracle.py tests/faults/policy_oracle.py
 
 # What the module was asked, what the ledger says, what clients got: held against each other.

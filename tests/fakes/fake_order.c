@@ -163,6 +163,13 @@ static size_t sign_raw(
 	return 64;
 }
 
+static void expire(struct deadline *d)
+{
+	pthread_mutex_lock(&d->lock);
+	d->at = monotonic_ms();
+	pthread_mutex_unlock(&d->lock);
+}
+
 void token_sign(struct token_session *s, const struct token_key *key, const struct scheme *scheme,
 	const uint8_t *message, size_t len, struct token_signature *out)
 {
@@ -185,6 +192,8 @@ void token_sign(struct token_session *s, const struct token_key *key, const stru
 	}
 	sha256(message, len, event(EVENT_SIGN)->tbs_sha256);
 	nanosleep(&delay, NULL);
+	if (fake_token.expires != NULL && --fake_token.expires_in == 0)
+		expire(fake_token.expires);
 	if (plan == PLAN_SIGN_ERROR) {
 		out->outcome = SIGN_MAYBE;
 		out->again = true;

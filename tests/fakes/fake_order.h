@@ -43,8 +43,10 @@ extern struct {
 		PLAN_FOREIGN
 	} plan[16];
 	size_t plans, planned;
-	int64_t delay_ms; /* of each signature */
-	enum err take;	  /* of a session */
+	int64_t delay_ms;	  /* of each signature */
+	struct deadline *expires; /* within one; NULL: in none */
+	unsigned expires_in;	  /* 1: within the next */
+	enum err take;		  /* of a session */
 	bool lost;
 	unsigned spoiled, taken;
 } fake_token;

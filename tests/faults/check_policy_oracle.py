@@ -1,6 +1,6 @@
 """The C decision and signed octets against policy_oracle.py, on random requests near the limits.
 
-DCSIGN_LONG: 100,000 requests instead of 2,000. DCSIGN_SEED: another seed than the usual one.
+DCSIGN_TESTS=long: 100,000 requests instead of 2,000. DCSIGN_SEED: another seed than the usual one.
 """
 
 import dataclasses
@@ -152,7 +152,7 @@ def differences(request, answer):
 def main():
     driver = os.path.join(os.environ["TOP_BUILDDIR"], "tests/faults/decide")
     seed = int(os.environ.get("DCSIGN_SEED", "9345"))
-    count = 100_000 if os.environ.get("DCSIGN_LONG") else 2_000
+    count = 100_000 if os.environ.get("DCSIGN_TESTS") == "long" else 2_000
     print(f"{count} requests, seed {seed}")
     rng = random.Random(seed)
     wrong, kinds = 0, {}
