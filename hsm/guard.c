@@ -48,7 +48,8 @@ static enum err distrust(struct guard *g, const struct clock_reading *at)
 /* In another boot nothing but the ledger tells how much time may have passed. */
 static bool too_far_ahead(const struct guard *g, const struct clock_reading *at)
 {
-	return g->floor > 0 && !g->same_boot && at->wall_ms / 1000 > g->floor + CLOCK_AHEAD_S;
+	return g->floor > 0 && !g->same_boot && !g->placed &&
+	       at->wall_ms / 1000 > g->floor + CLOCK_AHEAD_S;
 }
 
 void guard_begin(struct guard *g, const struct clock_reading *first,
@@ -83,8 +84,10 @@ enum err guard_judge(struct guard *g, const struct clock_reading *at, int64_t *d
 		return ERR_CLOCK;
 	if (clock_judge(&g->reference, at, g->floor, drift_ms, &g->why) != ERR_OK)
 		return distrust(g, at);
-	if (!too_far_ahead(g, at))
+	if (!too_far_ahead(g, at)) {
+		g->placed = g->placed || g->floor > 0;
 		return ERR_OK;
+	}
 	refuse(&g->why, ERR_CLOCK, "",
 		"the clock stands more than 7 days after the last record of the ledger: a person "
 		"has to accept it");
@@ -123,7 +126,7 @@ void guard_resume(struct guard *g)
 
 int64_t guard_estimate(const struct guard *g, const struct clock_reading *at)
 {
-	if (g->ever && !g->trusted)
+	if (g->ever && !g->trusted && !too_far_ahead(g, &g->reference))
 		return (g->reference.wall_ms + at->boot_ms - g->reference.boot_ms) / 1000;
 	return g->trusted || g->floor == 0 ? at->wall_ms / 1000 : g->floor;
 }

@@ -33,6 +33,7 @@ struct guard {
 	bool ever;			/* first and reference hold */
 	bool trusted;
 	bool same_boot; /* the reference is older than this process */
+	bool placed;	/* a reading was held against the ledger's last record, and stood near it */
 	bool accepted; /* `steady` is a reading that a person said is right; not yet written down */
 	bool need_sync; /* the kernel must call its clock synchronised to begin or begin again */
 	int64_t steady_ms;

@@ -119,10 +119,20 @@ START_TEST(after_a_boot)
 	ck_assert_int_eq(pass(0, 0), ERR_CLOCK);
 	ck_assert_int_eq(guard_estimate(&guard, &now), last);
 	start(true, true);
-	guard.floor = last - CLOCK_AHEAD_S;
-	ck_assert_int_eq(pass(0, 0), ERR_OK);
-	ck_assert_int_eq(pass(1, 0), ERR_CLOCK);
+	guard.floor = last - CLOCK_AHEAD_S - 1;
+	ck_assert_int_eq(pass(0, 0), ERR_CLOCK);
 	ck_assert_int_eq(settle(100, true), -1);
+	start(true, true);
+	guard.floor = now.wall_ms / S - CLOCK_AHEAD_S;
+	ck_assert_int_eq(pass(0, 0), ERR_OK);
+	/* a reading that was right once tells how the time goes on, for weeks without another start
+	 */
+	ck_assert_int_eq(pass(30 * 86400, 0), ERR_OK);
+	/* and from the first reading on: its time never becomes that of a record */
+	start(true, true);
+	guard.floor = now.wall_ms / S - CLOCK_AHEAD_S - 100;
+	ck_assert_int_eq(pass(0, 0), ERR_CLOCK);
+	ck_assert_int_eq(guard_estimate(&guard, &now), guard.floor);
 }
 END_TEST
 
