@@ -95,7 +95,7 @@ check_program()
 	local name=$1 source=$2 program
 	shift 2
 	[ -e "$TOP_SRCDIR/$source" ] || { echo "$name: no $source yet" && return; }
-	program=$(find . -name "$name" -type f -perm -u+x ! -path '*/tests/*' | head -n 1)
+	program=$(find . -name "$name" -type f -perm -u+x ! -path '*/tests/*' ! -path './build-*/*' ! -path './fuzz-build/*' | head -n 1)
 	[ -n "$program" ] || { refuse "$name" "not built, though there is $source" && return; }
 	check_libraries "$program" "$@"
 	check_bans "$program" "$name"
