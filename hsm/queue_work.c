@@ -70,20 +70,15 @@ static struct job *take_waiting(struct queue *q)
 	return j;
 }
 
-/* Short signatures come first, one after the other: module and libcrypto are in the processor's
- * caches then. Long ones come last, for the ledger works on new requests meanwhile. */
+/* Signatures come first. Short ones one after the other: module and libcrypto are in the
+ * processor's caches then; a distant token is to be busy, which takes no work. */
 static struct job *take(struct queue *q)
 {
-	const struct job *first = q->signers.first;
-	struct job *j = NULL;
+	struct job *j = take_signer(q);
 
-	if (first != NULL && token_turn(first->context.token) > 1)
-		j = take_signer(q);
 	if (j == NULL)
 		j = take_first(&q->others);
-	if (j == NULL)
-		j = take_waiting(q);
-	return j == NULL ? take_signer(q) : j;
+	return j == NULL ? take_waiting(q) : j;
 }
 
 static bool work_there(const struct queue *q)
@@ -109,6 +104,8 @@ struct worker *queue_calls(struct queue *q)
 
 	if (q->idle == NULL || !work_there(q))
 		return NULL;
+	if (j != NULL && token_turn(j->context.token) == 1 && may_sign(q))
+		return call(q);
 	if (seeing > 0 && (j == NULL || q->crowd < seeing * token_turn(j->context.token)))
 		return NULL;
 	return call(q);

@@ -59,7 +59,7 @@ START_TEST(distant_token)
 	fixture_token_key(&fixture, "k", "P-256", &what, &pem);
 	snprintf(module, sizeof module, "%s/tests/faults/p11fault.so", getenv("TOP_BUILDDIR"));
 	snprintf(rules, sizeof rules, "%s/rules", fixture.folder);
-	fixture_run("echo 'C_Sign delay=%d' >%s", DELAY_MS, rules);
+	fixture_run("echo 'C_Sign takes=%d' >%s", DELAY_MS, rules);
 	setenv("P11FAULT_MODULE", FIXTURE_MODULE, 1);
 	setenv("P11FAULT_CONTROL", rules, 1);
 	spec.module = module;

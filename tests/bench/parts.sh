@@ -173,7 +173,7 @@ idle_row() {
 slow_module_row() {
 	local module=$CONF_MODULE environment=$CONF_ENVIRONMENT token=$CONF_TOKEN
 	mkdir -p "$WORK/spy"
-	echo 'C_Sign delay=20' >"$WORK/spy/rules"
+	echo 'C_Sign takes=20' >"$WORK/spy/rules"
 	[ -z "$SEPARATE" ] || chown -R "${E2E_UIDS[1]}" "$WORK/spy"
 	CONF_MODULE=$TOP_BUILDDIR/tests/faults/p11fault.so
 	CONF_ENVIRONMENT=", \"P11FAULT_MODULE=$DEMO_MODULE\", \"P11FAULT_CONTROL=$WORK/spy/rules\""

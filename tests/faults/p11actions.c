@@ -249,6 +249,18 @@ static bool signs(const struct call *c)
 	return c->sig != NULL && c->in_len > 0;
 }
 
+static void act_takes(struct call *c, const struct applied *a)
+{
+	struct timespec until = signs(c) ? c->op.begun : c->begun;
+
+	until.tv_sec += (time_t)(a->value / 1000);
+	until.tv_nsec += (long)(a->value % 1000) * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0)
+		;
+}
+
 static void act_other(struct call *c, const struct applied *a)
 {
 	(void)a;
@@ -268,6 +280,9 @@ static const struct action actions[] = {
 	{"late", VALUE_MUST, ANY, false, was_done, NULL, act_late},
 	/* While another thread is inside the same function: this code. */
 	{"busy", VALUE_MUST, ANY, false, is_busy, act_rv, NULL},
+	/* Milliseconds that the call takes, with what the module itself needs; C_Sign with its
+	 * C_SignInit. */
+	{"takes", VALUE_MUST, ANY, false, NULL, NULL, act_takes},
 	/* Milliseconds before the call; until the rule has gone from the file. */
 	{"delay", VALUE_MUST, ANY, true, NULL, act_delay, NULL},
 	{"hang", VALUE_NONE, ANY, true, NULL, act_hang, NULL},

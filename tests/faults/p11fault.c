@@ -91,6 +91,7 @@ static bool begin(struct call *c)
 {
 	struct applied todo[RULES_MAX];
 
+	clock_gettime(CLOCK_MONOTONIC, &c->begun);
 	if (c->kind == OF_SESSION)
 		c->rival = session_enter(c->first, this_thread());
 	unsigned n = rules_claim(c, false, todo);
@@ -239,6 +240,7 @@ static CK_RV our_C_SignInit(
 			memcpy(&c.op.pss, mechanism->pParameter, sizeof c.op.pss);
 	}
 	if (begin(&c)) {
+		c.op.begun = c.begun;
 		c.rv = real->C_SignInit(session, mechanism, key);
 		if (c.rv == CKR_OK)
 			session_begin(session, &c.op);

@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "p11functions.h"
 
@@ -41,6 +42,7 @@ struct operation {
 	CK_MECHANISM_TYPE mechanism;
 	CK_OBJECT_HANDLE key;
 	CK_RSA_PKCS_PSS_PARAMS pss; /* zero where there were none */
+	struct timespec begun;	    /* CLOCK_MONOTONIC, before C_SignInit */
 };
 
 struct call {
@@ -54,7 +56,8 @@ struct call {
 	bool idle;	   /* set by an action that had nothing to do this time */
 	const char *did[DID_MAX];
 	unsigned did_count;
-	int rival; /* another thread that is using this session; 0: none */
+	struct timespec begun; /* CLOCK_MONOTONIC */
+	int rival;	       /* another thread that is using this session; 0: none */
 
 	struct operation op; /* C_SignInit, C_Sign */
 	const CK_BYTE *in;
