@@ -23,6 +23,7 @@ struct pass {
 	bool indexing;		   /* it is being made: wait for it (pass_index) */
 	uint64_t number;
 	int64_t now, begun; /* begun: monotonic_ms */
+	bool absent;	    /* it looks for absent keys, too */
 	struct ring_key **key;
 	size_t count, next;
 	pthread_mutex_t lock; /* of what follows */

@@ -142,9 +142,9 @@ static bool any_served(struct keyring *ring, int64_t now)
 static void gather(struct pass *p)
 {
 	struct keyring *ring = p->ring;
-	bool absent = monotonic_ms() >= ring->find_again;
 	bool wait = !atomic_exchange(&ring->came_back, false) && any_served(ring, p->now);
 
+	p->absent = monotonic_ms() >= ring->find_again;
 	for (size_t i = 0; i < ring->count; i++) {
 		struct ring_key *k = &ring->key[i];
 		struct refusal why = {.err = ERR_CERT_MALFORMED};
@@ -153,7 +153,7 @@ static void gather(struct pass *p)
 			continue;
 		if (k->found && next_to_prove(ring, k, p->now, &why) == NULL)
 			key_settle(ring, k, p->now, &why);
-		else if (k->found || absent || k->state == NULL || err_passes(k->state->err))
+		else if (k->found || p->absent || k->state == NULL || err_passes(k->state->err))
 			p->key[p->count++] = k;
 		else
 			continue;
@@ -368,7 +368,8 @@ enum err keyring_prove(struct keyring *ring, struct token *token, struct append 
 		pthread_mutex_unlock(&p->lock);
 		if (p->index == NULL)
 			find_ms = monotonic_ms() - p->begun;
-		ring->find_again = monotonic_ms() + find_pause(ring, find_ms);
+		if (p->absent) /* else nothing is learned of what it costs */
+			ring->find_again = monotonic_ms() + find_pause(ring, find_ms);
 		if (p->count > TRIM_FROM)
 			malloc_trim(0);
 	}

@@ -1208,6 +1208,21 @@ START_TEST(unfit_key_is_refused)
 }
 END_TEST
 
+/* Looks for what is proved already, in between, do not end that pause. */
+START_TEST(slow_look_has_a_pause_after_it)
+{
+	keyring_forget(keys);
+	fake_token.check = ERR_KEY_WEAK;
+	fake_token.look_ms = 300;
+	fake_token.looks = 0;
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(
+			keyring_prove(keys, (struct token *)&fake_token, NULL, 1, 60000), ERR_OK);
+	ck_assert_uint_eq(fake_token.looks, 1);
+	ck_assert_int_eq(state_now(), ERR_KEY_WEAK);
+}
+END_TEST
+
 START_TEST(ledger_is_gone_while_proving)
 {
 	keyring_forget(keys);
@@ -1398,9 +1413,11 @@ int main(void)
 		deadline_before_anything, deadline_within_a_batch, replay_is_the_first_credential,
 		replay_that_expired, states_have_a_mark, self_test_is_written_down_first,
 		foreign_key_is_refused, unfit_key_is_refused, ledger_is_gone_while_proving,
-		ledger_is_slow_while_proving, token_hangs_while_proving, newest_valid_certificate,
-		proofs_are_adopted, certificate_without_delegation, own_public_keys_are_known,
-		rsa_keys, unknown_algorithm, point_off_the_curve, certificate_for_clients_alone,
+		foreign_key_is_refused, unfit_key_is_refused, slow_look_has_a_pause_after_it,
+		ledger_is_gone_while_proving, ledger_is_slow_while_proving,
+		token_hangs_while_proving, newest_valid_certificate, proofs_are_adopted,
+		certificate_without_delegation, own_public_keys_are_known, rsa_keys,
+		unknown_algorithm, point_off_the_curve, certificate_for_clients_alone,
 		replays_that_make_no_sense, replay_of_the_present_certificate,
 		another_attempt_was_quicker, replay_of_another_type, mldsa_key,
 		key_of_the_service_itself, no_randomness, ledger_is_gone_after_a_failure,

@@ -102,6 +102,8 @@ enum err token_key_look(struct token *t, const struct token_index *x, const char
 	*key = (struct token_key){
 		.handle = 1, .type = fake_token.type, .signature_len = fake_token.signature_len};
 	snprintf(weak, size, "copyable unknown");
+	fake_token.looks++;
+	nanosleep(&(struct timespec){0, fake_token.look_ms * 1000000L}, NULL);
 	if (fake_token.find != ERR_OK)
 		return refuse(why, fake_token.find, "uri", "fake");
 	return fake_token.check == ERR_OK ? ERR_OK : refuse(why, fake_token.check, "", "fake");

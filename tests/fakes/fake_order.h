@@ -34,6 +34,8 @@ extern struct {
 	enum key_type type;
 	size_t signature_len; /* that the key is said to have */
 	enum err find, check; /* of the key */
+	int look_ms;	      /* how long it takes to look for it */
+	unsigned looks;	      /* how often that was done */
 	/* each signature takes the first plan that is left */
 	enum fake_plan {
 		PLAN_GOOD,

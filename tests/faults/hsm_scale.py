@@ -52,12 +52,15 @@ def work(s):
 
 
 def work_of_a_request(s):
-    """Milliseconds."""
+    """Milliseconds, the least of three: other work, of the keeper say, only adds."""
     s.load(2, 20)
-    before = work(s)
-    results = s.load(2, REQUESTS // 2)
-    check(statuses(results) == {201: REQUESTS}, f"{statuses(results)}")
-    return (work(s) - before) / REQUESTS * 1000
+    least = float("inf")
+    for _ in range(3):
+        before = work(s)
+        results = s.load(2, REQUESTS // 2)
+        check(statuses(results) == {201: REQUESTS}, f"{statuses(results)}")
+        least = min(least, (work(s) - before) / REQUESTS * 1000)
+    return least
 
 
 class Start:
