@@ -200,7 +200,7 @@ START_TEST(a_start_closes_what_is_open)
 	ck_assert_int_eq(bench_put(&b, &s[0].authorised), ERR_OK);
 	ck_assert_int_eq(bench_put(&b, &s[1].self_test), ERR_OK);
 	ledger_abandon(&b.ledger);
-	ck_assert_int_eq(ledger_open(&b.ledger, b.url, "sign1", b.now, &why), ERR_OK);
+	ck_assert_int_eq(bench_ledger_open(&b.ledger, &b, &why), ERR_OK);
 	b.chain = b.ledger.chains;
 	ck_assert_int_eq(bench_size(&b), 4);
 	ck_assert(says(2, "\"type\":\"UNKNOWN\""));
@@ -249,7 +249,7 @@ START_TEST(a_damaged_tail_stops_the_start)
 	b.chain->served = false;
 	bench_stop(&b);
 	bench_sql(&b, damages[_i][0]);
-	ck_assert_int_eq(ledger_open(&l, b.url, "sign1", b.now, &why), ERR_FORMAT);
+	ck_assert_int_eq(bench_ledger_open(&l, &b, &why), ERR_FORMAT);
 	if (strcmp(damages[_i][1], "damaged") != 0)
 		ck_assert_msg(strstr(why.detail, damages[_i][1]), "%s", why.detail);
 	ck_assert_ptr_null(l.store);
@@ -280,7 +280,7 @@ START_TEST(a_rewritten_tail_does_not_fit_the_edge)
 		"leaf_hash = x'%s' WHERE idx = 1",
 		hex);
 	bench_sql(&b, sql);
-	ck_assert_int_eq(ledger_open(&l, b.url, "sign1", b.now, &why), ERR_FORMAT);
+	ck_assert_int_eq(bench_ledger_open(&l, &b, &why), ERR_FORMAT);
 	ck_assert_msg(strstr(why.detail, "edge"), "%s", why.detail);
 }
 END_TEST

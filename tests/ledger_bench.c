@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 void bench_make(struct bench *b)
 {
@@ -72,13 +73,24 @@ static struct config *config_make(struct bench *b)
 	return made;
 }
 
+enum err bench_ledger_open(struct ledger *l, const struct bench *b, struct refusal *why)
+{
+	enum err e = ledger_open(l, b->url, "sign1", b->now, why);
+
+	for (int i = 0; i < 200 && e == ERR_TIMEOUT && help_postgres(); i++) {
+		nanosleep(&(struct timespec){0, 50000000}, NULL);
+		e = ledger_open(l, b->url, "sign1", b->now, why);
+	}
+	return e;
+}
+
 enum err bench_try(struct bench *b, struct refusal *why)
 {
 	memset(why, 0, sizeof(*why));
 	if (!b->config)
 		b->config = config_make(b);
 
-	enum err e = ledger_open(&b->ledger, b->url, "sign1", b->now, why);
+	enum err e = bench_ledger_open(&b->ledger, b, why);
 
 	if (e)
 		return e;

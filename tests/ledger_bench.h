@@ -27,6 +27,8 @@ void bench_make(struct bench *b);
 /* After an open ledger was stopped or abandoned. */
 void bench_remove(struct bench *b);
 void bench_open(struct bench *b);
+/* ledger_open of this ledger; waits while PostgreSQL has not noticed the end of its last user. */
+enum err bench_ledger_open(struct ledger *l, const struct bench *b, struct refusal *why);
 /* The same without a writer; what the start says. */
 enum err bench_try(struct bench *b, struct refusal *why);
 /* Stops it and opens it again. */

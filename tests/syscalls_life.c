@@ -92,10 +92,11 @@ static enum err hello(void)
 
 	if (!e)
 		e = introduce(ROLE_API, "", &rig.api);
+	if (e)
+		return e;
 	msg_begin(&out, MSG_HELLO, ++rig.serial);
 	msg_hello_write(&out, &m);
-	if (!e)
-		e = tell(rig.hsm, &out, NULL);
+	e = tell(rig.hsm, &out, NULL);
 	if (!e)
 		e = hear(rig.hsm, MSG_ANSWER(MSG_HELLO), &body);
 	if (!e)
