@@ -48,8 +48,9 @@ bool keyring_server_spki(const struct keyring *k, const uint8_t sha256[SHA256_SI
 /*
  * Looks at every key as things stand now, finds and proves what is not proved yet, in so many
  * threads, those that were asked for last first; each is served as soon as it is proved. Logs and
- * records each change. Keys that are absent or unfit are looked for at most 30 s after the last
- * look, five minutes where there are hundreds of keys. One thread at a time; waits for the ledger.
+ * records each change. Keys that are absent or unfit are looked for again 30 s after the last
+ * search at the latest, five minutes where there are 256 keys or more. One thread at a time; waits
+ * for the ledger.
  * Not ERR_OK: not all could be looked at, call again soon. ERR_TIMEOUT: nothing came back for
  * limit_ms; what did not is written down as UNKNOWN, and its threads are left to themselves
  * (keyring_hung).

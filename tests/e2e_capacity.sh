@@ -141,7 +141,7 @@ for kind, words, good in (("stay", "connections that stay", issued), ("new", "a 
         ratios.append(good(many) / good(few))
         if set(many["statuses"]) - {"201", "503"} or many["broken"]:
             bad.append(f"{words}: {many['statuses']}, {many['broken']} broken")
-    if sorted(ratios)[1] < 0.4:
+    if sorted(ratios)[1] < 0.7:
         bad.append(f"{words}: {ratios} of the rate of 16 clients")
 sys.exit("FAIL: " + "; ".join(bad) if bad else 0)
 END

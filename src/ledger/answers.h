@@ -11,7 +11,8 @@ enum err answer_read(struct ledger *l, const struct msg_read *m, int64_t now, in
 /*
  * answers-live.c: READ_LIVE. In a large ledger all attempts may have to be looked at, and nothing
  * is appended meanwhile. So what took LIVE_DEAR_US, or were LIVE_MANY, is said again until
- * LIVE_SHARE times as much has passed: those who ask again and again do not stop issuance.
+ * LIVE_SHARE times as much has passed, LIVE_MOST_MS at most: those who ask again and again do not
+ * stop issuance.
  */
 enum err live_answer(struct ledger *l, const struct msg_read *m, int64_t now, int64_t ms,
 	struct msg_read_answer *a);
