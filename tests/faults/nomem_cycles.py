@@ -58,6 +58,14 @@ class Control:
     def __getattr__(self, name):
         return struct.unpack(LAYOUT, self.map[0:SIZE])[FIELDS.index(name)]
 
+    def said(self, read, says):
+        """A copy is counted when it is made, before it speaks: reads on, in pieces, until all have."""
+        until, text = time.monotonic() + WHOLE, read()
+        while text.count(says) < self.tried and self.wrong == 0:
+            check(time.monotonic() < until, f"not all of {self.tried} copies say what they lack")
+            time.sleep(0.01)
+            text += read()
+
     def swept(self):
         """How many copies there were; each must have ended as it has to."""
         check(self.wrong == 0, f"{self.wrong} copies, the last at {self.wrong_n}, ended with status {self.status:#x}")
@@ -227,11 +235,10 @@ class Cycles(Service):
         self.phase(program, phase)
         if phase not in ("check", "stop"):
             self.whole()
+        if phase != "check":
+            control.said(self.log_since, f"{'dcsignd' if program == 'dcsignd' else 'dcsignd-' + program}: out of memory\n")
         tried, large = control.swept(), control.large_n
         control.arm(0)
-        if phase != "check":
-            says = f"{'dcsignd' if program == 'dcsignd' else 'dcsignd-' + program}: out of memory\n"
-            check(self.log_since().count(says) >= tried, f"not all of {tried} copies say what they lack")
         if large > 0:
             self.trial(program, phase, large)
         return tried
@@ -340,8 +347,9 @@ class Cycles(Service):
             self.whole()
             status, said = agent.life(phase, lambda: control.copies(*window, UNEXPECTED))
             check(status == -signal.SIGTERM, f"dcsign agent {phase} {window}: {status} {said[-300:]!r}")
-            check(said.count(b": out of memory\n") >= control.swept(), "not all copies say what they lack")
-            return control.tried
+            with open(agent.out, "rb") as out:
+                control.said(out.read, b": out of memory\n")
+            return control.swept()
 
         def trial(phase, n):
             self.whole()
@@ -368,6 +376,7 @@ class Agent:
 
     def __init__(self, service, dcsign):
         conf, self.folder, self.dcsign = f"{WORK}/etc/agent.conf", f"{WORK}/agent", dcsign
+        self.out = WORK + "/out/agent"
         with open(conf, "w", encoding="ascii") as f:
             f.write(
                 f'service s {{ url = "{service.url}" ca = "{WORK}/pki/ca.pem" certificate = "{WORK}/pki/edge.pem" '
@@ -400,7 +409,7 @@ class Agent:
         self.forget()
         if phase == "start":
             arm()
-        with open(WORK + "/out/agent", "w+b") as out:
+        with open(self.out, "w+b") as out:
             p = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.environment)
             self.until_another(p, None)
             if phase == "renewal":
