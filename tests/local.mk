@@ -45,14 +45,21 @@ check-unit:
 LONG_JOBS = 2
 LONG_FIRST = tests/check_valgrind.sh tests/e2e_threads.sh tests/fuzz_long.sh tests/analyze.sh tests/e2e_faults.sh \
 	tests/e2e_nomem.sh tests/e2e_capacity.sh tests/e2e_kill_cycles.sh
-check-long:
+check-long: long-ready
 	@tests=`printf '%s\n' $(LONG_FIRST) $(LONG_TESTS) | awk '!seen[$$0]++' | tr '\n' ' '`; \
 	case "$$MAKEFLAGS" in *jobserver*) jobs= ;; *) jobs=-j$(LONG_JOBS) ;; esac; \
 	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) $$jobs check TESTS="$$tests"
 # About an hour.
-soak:
+soak: long-ready
 	DCSIGN_TESTS=soak $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(SOAK_TESTS)'
+# What would be left out otherwise, or fail in the middle: they make further builds of the same source.
+long-ready:
+if TEST_HOOKS
+	@test "$(srcdir)" != . || { echo 'run configure --enable-test-hooks in a folder of its own for this' >&2; exit 1; }
+else
+	@echo 'this build can not run it: run configure --enable-test-hooks in a folder of its own' >&2; exit 1
+endif
 # What the sanitized build can't run.
 check-plain:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(UNIT_TESTS) $(LINT_TESTS) $(PLAIN_TESTS)'
-.PHONY: check-unit check-long check-plain soak
+.PHONY: check-unit check-long check-plain long-ready soak
