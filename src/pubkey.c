@@ -72,12 +72,16 @@ static enum err ecdsa_verify(EVP_PKEY *key, const struct scheme *scheme, const u
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
 	uint8_t digest[DIGEST_MAX];
-	size_t digest_len = digest_compute(scheme->digest, message, message_len, digest);
 	enum err e = ERR_DC_SIGNATURE;
 
+	if (scheme->digest == DIGEST_SHA256)
+		sha256(message, message_len, digest);
+	else if (EVP_Digest(message, message_len, digest, NULL, scheme_md(scheme), NULL) != 1)
+		e = ERR_CRYPTO;
 	if (ctx == NULL || EVP_PKEY_verify_init(ctx) != 1)
 		e = ERR_CRYPTO;
-	else if (EVP_PKEY_verify(ctx, signature, signature_len, digest, digest_len) == 1)
+	if (e != ERR_CRYPTO && EVP_PKEY_verify(ctx, signature, signature_len, digest,
+				       digest_size(scheme->digest)) == 1)
 		e = ERR_OK;
 	EVP_PKEY_CTX_free(ctx);
 	ERR_clear_error();
