@@ -146,6 +146,8 @@ START_TEST(a_cut_at_a_record_is_seen_by_a_kept_head)
 	ck_assert_int_eq(tool("verify --verifier-key %s", vkey), 0);
 	ck_assert_int_eq(tool("verify --checkpoint %s", kept), 1);
 	ck_assert(says("records are missing at its end"));
+	ck_assert_int_eq(tool("verify --chain sign1/main --checkpoint %s", kept), 1);
+	ck_assert(says("records are missing at its end"));
 }
 END_TEST
 
@@ -164,6 +166,43 @@ START_TEST(another_key_is_seen_by_the_verifier_key)
 	ck_assert_int_eq(tool("verify"), 0);
 	ck_assert_int_eq(tool("verify --verifier-key %s", vkey), 1);
 	ck_assert(says("was signed with another key than the one given"));
+}
+END_TEST
+
+/* Each node has a key of its own. */
+START_TEST(a_verifier_key_is_for_its_node)
+{
+	struct buf other = BUF_INIT(CHECKPOINT_MAX), swapped = BUF_INIT(CHECKPOINT_MAX);
+	uint8_t own[CHECKPOINT_KEY], foreign[CHECKPOINT_KEY], seed[CHECKPOINT_KEY] = {7};
+	const char *sign1, *sign2;
+
+	ck_assert_int_eq(checkpoint_key_public(seed, foreign), ERR_OK);
+	ck_assert_int_eq(checkpoint_vkey_read(vkey, strlen(vkey), NULL, own), ERR_OK);
+	checkpoint_vkey_write(&other, "log.test/sign2/main", foreign);
+	sign2 = buf_cstr(&other);
+	/* in any order; of one alone the name does not count */
+	ck_assert_int_eq(tool("verify --verifier-key %s --verifier-key %s --checkpoint %s", sign2,
+				 vkey, kept),
+		0);
+	ck_assert_int_eq(tool("verify --verifier-key %s --verifier-key %s --checkpoint %s", vkey,
+				 sign2, kept),
+		0);
+	ck_assert_int_eq(tool("verify --verifier-key %s --checkpoint %s", sign2, kept), 1);
+	ck_assert(says("a kept checkpoint of this size is not signed with the key given"));
+	/* the right key, as that of another node */
+	checkpoint_vkey_write(&swapped, "log.test/sign1/main", foreign);
+	sign1 = buf_cstr(&swapped);
+	buf_reset(&other);
+	checkpoint_vkey_write(&other, "log.test/sign2/main", own);
+	sign2 = buf_cstr(&other);
+	ck_assert_int_eq(tool("verify --verifier-key %s", sign2), 0);
+	ck_assert_int_eq(tool("verify --verifier-key %s --verifier-key %s --checkpoint %s", sign1,
+				 sign2, kept),
+		1);
+	ck_assert(says("was signed with another key than the one given"));
+	ck_assert(says("a kept checkpoint of this size is not signed with the key given"));
+	buf_free(&other);
+	buf_free(&swapped);
 }
 END_TEST
 
@@ -295,9 +334,10 @@ int main(void)
 {
 	const TTest *const tests[] = {a_true_ledger_fits_its_heads,
 		a_cut_at_a_record_is_seen_by_a_kept_head, a_rewritten_chain_is_seen_by_a_kept_head,
-		another_key_is_seen_by_the_verifier_key, an_authorisation_against_a_hold_is_seen,
-		records_without_a_head_are_seen, live_says_what_must_be_waited_out,
-		a_proof_holds_under_the_kept_head, what_cannot_be_proved_is_said};
+		another_key_is_seen_by_the_verifier_key, a_verifier_key_is_for_its_node,
+		an_authorisation_against_a_hold_is_seen, records_without_a_head_are_seen,
+		live_says_what_must_be_waited_out, a_proof_holds_under_the_kept_head,
+		what_cannot_be_proved_is_said};
 	Suite *suite = suite_create("witness");
 	TCase *tc = tcase_create("witness");
 

@@ -110,7 +110,20 @@ for n in $(seq 100); do
 done
 LEDGER=$DCSIGN_LEDGER
 ledger_verify
-/usr/bin/python3 "$TOP_SRCDIR/tests/faults/verify_ledger.py" "$WORK/out/records" >"$WORK/out/second" ||
-	fail "the second verifier: $(tail -n 5 "$WORK/out/second")"
+# with the verifier keys that were handed over: each node has its own
+key1=$(sed -n 's|.*/sign1/main: .* verifier key ||p' "$WORK/out/verify")
+key2=$(sed -n 's|.*/sign2/main: .* verifier key ||p' "$WORK/out/verify")
+keys() { # STATUS OPTION...
+	local status=0 expected=$1
+	shift
+	"$DCSIGN" ledger verify "$@" >"$WORK/out/verify" 2>&1 || status=$?
+	[ "$status" = "$expected" ] || fail "verify $*: $status: $(cat "$WORK/out/verify")"
+	status=0
+	/usr/bin/python3 "$TOP_SRCDIR/tests/faults/verify_ledger.py" "$@" "$WORK/out/records" >"$WORK/out/second" || status=$?
+	[ "$status" = "$expected" ] || fail "the second verifier, $*: $status: $(tail -n 5 "$WORK/out/second")"
+}
+keys 0
+keys 0 --verifier-key "$key1" --verifier-key "$key2"
+keys 1 --verifier-key "$key1"
 /usr/bin/python3 "$TOP_SRCDIR/tests/postgres_load.py" --check "$WORK/out/records" "$WORK/got" || exit 1
 note "$(records LATE) LATE, $(records UNKNOWN) UNKNOWN"

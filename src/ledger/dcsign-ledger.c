@@ -33,7 +33,8 @@ static void stop_take(int number)
 static enum err run_verify(const struct options *o, struct store *s, int *status)
 {
 	struct verify v = {.known = o->known,
-		.public_key = o->verifier_key ? o->public_key : NULL,
+		.verifier = o->verifier,
+		.verifiers = o->verifiers,
 		.witness = o->witness,
 		.witnesses = o->witnesses,
 		.chain_only = o->chain_only};
@@ -148,7 +149,8 @@ static enum err run_report(const struct options *o, struct store *s, int *status
 	struct report r = {
 		.now = o->list.live_at == RECORD_NONE ? (int64_t)time(NULL) : o->list.live_at,
 		.verify = {.known = o->known,
-			.public_key = o->verifier_key ? o->public_key : NULL,
+			.verifier = o->verifier,
+			.verifiers = o->verifiers,
 			.witness = o->witness,
 			.witnesses = o->witnesses}};
 	enum err e;
@@ -242,7 +244,7 @@ static const struct command {
 
 static const char usage[] =
 	"usage: dcsign ledger verify [--ledger URL] [--chain NAME] [--checkpoint FILE]\n"
-	"                            [--verifier-key KEY] [--witness-key KEY]... [--chain-only]\n"
+	"                            [--verifier-key KEY]... [--witness-key KEY]... [--chain-only]\n"
 	"                            [--resume FILE] [--progress] [--json]\n"
 	"       dcsign ledger list   [--ledger URL] [--chain NAME] [--key ID] [--client NAME]\n"
 	"                            [--spki-sha256 HEX | --public-key FILE] [--id ID]\n"
@@ -253,7 +255,7 @@ static const char usage[] =
 	"       dcsign ledger export [--ledger URL] [--chain NAME] [--type TYPE] [--key ID]\n"
 	"                            [--client NAME] [--id ID] [--from TIME] [--to TIME] [--csv]\n"
 	"       dcsign ledger report --html FILE [--ledger URL] [--at TIME] [--checkpoint FILE]\n"
-	"                            [--verifier-key KEY] [--progress]\n"
+	"                            [--verifier-key KEY]... [--witness-key KEY]... [--progress]\n"
 	"       dcsign ledger succeed --chain NAME --reason TEXT [--ledger URL | --state FOLDER]\n"
 	"                            [--checkpoint FILE]\n"
 	"       dcsign ledger archive --before TIME --to FILE [--ledger URL]\n"

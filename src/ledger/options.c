@@ -87,14 +87,19 @@ static bool *flag_of(struct options *o, int option)
 	}
 }
 
+static bool verifier_read(struct verifier *v, const char *text)
+{
+	return checkpoint_vkey_read(text, strlen(text), v->name, v->key) == ERR_OK;
+}
+
 static bool value_take(struct options *o, int option, const char *value)
 {
 	uint8_t digest[SHA256_SIZE];
 
 	switch (option) {
 	case OPT_VERIFIER_KEY:
-		o->verifier_key = value;
-		return checkpoint_vkey_read(value, strlen(value), NULL, o->public_key) == ERR_OK;
+		return o->verifiers < VERIFIERS_MAX &&
+		       verifier_read(&o->verifier[o->verifiers++], value);
 	case OPT_WITNESS_KEY:
 		return o->witnesses < WITNESSES_MAX &&
 		       checkpoint_witness_read(&o->witness[o->witnesses++], value, strlen(value)) ==

@@ -7,18 +7,20 @@
 
 enum { EXIT_GOOD = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_ARCHIVED = 3, EXIT_UNEXPECTED = 4 };
 
+#define VERIFIERS_MAX 64
 #define WITNESSES_MAX 16
 #define ARCHIVES_MAX  64
 
 struct options {
 	const char *url;
 	struct list list; /* chain, key, client, from, to, json ... */
-	const char *checkpoint, *verifier_key, *html, *reason, *resume;
+	const char *checkpoint, *html, *reason, *resume;
 	bool chain_only, progress;
 	char spki_sha256[2 * SHA256_SIZE + 1], certificate_sha256[2 * SHA256_SIZE + 1];
 	struct buf notes;    /* what the file `checkpoint` holds */
 	struct known *known; /* the same */
-	uint8_t public_key[CHECKPOINT_KEY];
+	struct verifier verifier[VERIFIERS_MAX];
+	size_t verifiers;
 	struct checkpoint_witness witness[WITNESSES_MAX];
 	size_t witnesses;
 	const char *state; /* of succeed: the folder of a dcsignd that runs */

@@ -59,7 +59,7 @@ struct report {
 /* The upper ends of the classes of lifetimes, in seconds; the last one has none (INT64_MAX). */
 extern const int64_t report_lifetimes[REPORT_LIFETIMES];
 
-/* Verifies and gathers. r: now and verify's known and public_key are set, the rest is zero.
+/* Verifies and gathers. r: now and verify's known and verifier are set, the rest is zero.
  * report_free whatever comes back. Errors as verify_store. */
 enum err report_gather(struct report *r, struct store *s);
 void report_free(struct report *r);

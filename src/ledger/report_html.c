@@ -97,7 +97,7 @@ static void caveats(struct buf *out, const struct verify *v)
 		buf_text(out, "<p class=\"note\">No head that was kept elsewhere was given: a "
 			      "ledger that was put back to an older state as a whole, cut at its "
 			      "end or written anew looks good.</p>\n");
-	if (!v->public_key)
+	if (!v->verifiers)
 		buf_text(out, "<p class=\"note\">No verifier key was given: compare the ones "
 			      "below with what was handed over.</p>\n");
 	if (v->open)

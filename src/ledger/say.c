@@ -117,7 +117,7 @@ void say_summary(const struct verify *v, bool json)
 	if (!v->known)
 		printf("A ledger that was put back to an older state as a whole looks good here; "
 		       "only a signed head kept elsewhere shows that (--checkpoint).\n");
-	if (!v->public_key)
+	if (!v->verifiers)
 		printf("Compare the verifier key with the one that was handed over "
 		       "(--verifier-key).\n");
 }

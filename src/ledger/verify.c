@@ -274,7 +274,7 @@ static enum err chain_verify(struct verify *v, struct store *s, const struct sto
 	struct walk w = {.v = v,
 		.chain = c,
 		.store = s,
-		.witness = {.chain = c->chain, .public_key = v->public_key},
+		.witness = {.chain = c->chain, .verifier = v->verifier, .verifiers = v->verifiers},
 		.text = BUF_INIT(RECORD_MAX)};
 
 	const struct buf *before = v->resume ? bookmark_find(v->resume, c->chain) : NULL;
@@ -324,12 +324,14 @@ static enum err strays_find(struct verify *v, struct store *s)
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
-static void known_left(struct verify *v)
+/* chain NULL: heads of all. */
+static void known_left(struct verify *v, const char *chain)
 {
 	char text[128];
 
 	for (const struct known *k = v->known; k; k = k->next) {
-		if (k->seen || k->head.size == 0)
+		if (k->seen || k->head.size == 0 ||
+			(chain && !witness_origin(k->head.origin, chain)))
 			continue;
 		snprintf(text, sizeof(text),
 			"a kept checkpoint has %llu records of it: records are missing at its end",
@@ -372,7 +374,11 @@ static enum err chains_verify(struct verify *v, struct store *s, const char *cha
 
 	if (chain) {
 		e = s->engine->chain_get(s, chain, &c);
-		return e ? e : chain_verify(v, s, &c);
+		if (!e)
+			e = chain_verify(v, s, &c);
+		if (!e)
+			known_left(v, chain);
+		return e;
 	}
 	while (!(e = s->engine->chain_after(s, c.chain, &c))) {
 		e = chain_verify(v, s, &c);
@@ -382,7 +388,7 @@ static enum err chains_verify(struct verify *v, struct store *s, const char *cha
 	if (e == ERR_NOT_FOUND)
 		e = strays_find(v, s);
 	if (!e)
-		known_left(v);
+		known_left(v, NULL);
 	return e || !v->tables ? e : tables_check(v->tables, table_wrong, v);
 }
 

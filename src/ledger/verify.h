@@ -18,9 +18,10 @@ struct verify {
 	 * what is missing between them. NULL: nobody asks. */
 	void (*note)(void *arg, const char *chain, const char *what);
 	void *arg;
-	/* The key that must have signed every head; NULL: the one that each CHECKPOINT names,
-	 * which shows no more than that its note was not damaged. */
-	const uint8_t *public_key;
+	/* The keys that must have signed the heads, of each node its own (witness.h); none: the one
+	 * that each CHECKPOINT names, which shows no more than that its note was not damaged. */
+	const struct verifier *verifier;
+	size_t verifiers;
 	/* Heads that were kept elsewhere: each must be of a chain here and of its history. */
 	struct known *known;
 	/* Those that must have cosigned each of them. */

@@ -32,7 +32,6 @@ static void known_before(struct walk *w)
 	struct tree t = {.store = w->store, .chain = w->chain->chain};
 	struct merkle_proof proof;
 	uint8_t root[SHA256_SIZE];
-	struct checkpoint c;
 
 	merkle_root(&w->tree, root);
 	for (struct known *k = w->v->known; k; k = k->next) {
@@ -40,7 +39,7 @@ static void known_before(struct walk *w)
 			!witness_origin(k->head.origin, w->chain->chain))
 			continue;
 		k->seen = true;
-		if (w->v->public_key && checkpoint_verify(&c, k->note, k->len, w->v->public_key))
+		if (!witness_signed(w->v->verifier, w->v->verifiers, k))
 			verify_wrong(w, (int64_t)k->head.size - 1,
 				"a kept checkpoint of this size is not signed with the key given");
 		if (merkle_consistency(&proof, k->head.size, w->tree.size, tree_subtree, &t) ||

@@ -15,17 +15,30 @@ struct known {
 	struct known *next;
 };
 
+/* A verifier key that an auditor trusts: of its name, or of whose chain has none. */
+struct verifier {
+	char name[CHECKPOINT_ORIGIN_SIZE]; /* origin/node/token, as signed-note has it */
+	uint8_t key[CHECKPOINT_KEY];
+};
+
 struct witness {
 	const char *chain;
-	const uint8_t *public_key;   /* that must have signed everything; NULL: not known */
-	struct checkpoint newest;    /* good one; its origin is "" when there is none */
-	uint8_t key[CHECKPOINT_KEY]; /* that signed it */
-	uint64_t count;		     /* good ones */
+	const struct verifier *verifier; /* one of these must have signed each head, see below */
+	size_t verifiers;		 /* 0: none is known */
+	struct checkpoint newest;	 /* good one; its origin is "" when there is none */
+	uint8_t key[CHECKPOINT_KEY];	 /* that signed it */
+	uint64_t count;			 /* good ones */
 };
 
 /* The notes of a text. ERR_FORMAT: there is something else in it. */
 enum err known_read(struct known **list, const char *text, size_t len);
 void known_free(struct known *list);
+/* Whether the key may sign heads of this origin: it is one of those whose names are of the same
+ * node, or, where there is none of this node, any of them. Always, where none is known. */
+bool witness_key(const struct verifier *list, size_t count, const char *origin,
+	const uint8_t key[CHECKPOINT_KEY]);
+/* Whether a key that may has signed the note. */
+bool witness_signed(const struct verifier *list, size_t count, const struct known *k);
 /* Whether the origin is one of this chain: ORIGIN/CHAIN. */
 bool witness_origin(const char *origin, const char *chain);
 

@@ -92,14 +92,14 @@ def both(path, *arguments):
     """What each verifier says; they must agree on whether all is well."""
     done = subprocess.run([PROGRAM, "verify", "--ledger", path, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done
-    key = signed_notes.read_vkey(VERIFIER_KEY)[2] if "--verifier-key" in arguments else None
+    keys = [signed_notes.read_vkey(arguments[i + 1]) for i, a in enumerate(arguments) if a == "--verifier-key"]
     notes = []
     if "--checkpoint" in arguments:
         with open(arguments[arguments.index("--checkpoint") + 1], encoding="utf-8") as f:
             notes = signed_notes.split(f.read())
     witnesses = [signed_notes.read_vkey(arguments[i + 1]) for i, a in enumerate(arguments) if a == "--witness-key"]
     with contextlib.redirect_stdout(io.StringIO()):
-        problems = Verifier(ledger_records.load(path), public_key=key).run((), notes, witnesses)
+        problems = Verifier(ledger_records.load(path), keys=keys).run((), notes, witnesses)
     assert (done.returncode == 1) == bool(problems), (path, done.stdout + done.stderr, problems)
     return done.returncode == 1, done.stdout + done.stderr
 

@@ -1,10 +1,10 @@
 """An independent verifier of a ledger: canonical records without a gap, leaf hashes and roots, what
 was authorised against what the policy of its time allowed, and every signature anew.
 
-verify_ledger.py [--archive FILE]... [--checkpoint FILE] [--verifier-key KEY] [--witness-key KEY]... LEDGER [CHAIN:SIZE:ROOT ...]
+verify_ledger.py [--archive FILE]... [--checkpoint FILE] [--verifier-key KEY]... [--witness-key KEY]... LEDGER [CHAIN:SIZE:ROOT ...]
 
 CHAIN:SIZE:ROOT is an older head, FILE has signed ones: the ledger must extend them. KEY must have signed every
-head; a witness's must have cosigned those of FILE.
+head, of several each those of the node in its name; a witness's must have cosigned those of FILE.
 
 Prints each thing that is wrong, a line each; exit status 1 when there is any, 3 when there is none but records are
 archived and no FILE of --archive has them.
@@ -101,11 +101,11 @@ class Attempt:
 class Verifier:
     """certificates: others than those that the ledger shows, for what it could not prove."""
 
-    def __init__(self, ledger, certificates=(), public_key=None, archives=None):
+    def __init__(self, ledger, certificates=(), keys=(), archives=None):
         self.ledger = ledger
         self.archives = archives  # (chain, idx) -> text; None: none was given
         self.archived = set()  # (chain, idx) of what is archived and nowhere to be read
-        self.public_key = public_key  # of the heads
+        self.keys = list(keys)  # (name, kind, public), of the heads
         self.certificates = {c.sha256: c for c in certificates}
         self.problems = []
         self.notes = []  # gaps between a chain and the one that goes on for it
@@ -117,11 +117,18 @@ class Verifier:
     def wrong(self, chain, idx, words):
         self.problems.append(f"{chain} {'head' if idx is None else idx}: {words}")
 
+    def trusted(self, origin):
+        """The keys that may sign heads of it; None: any."""
+        node = origin.rpartition("/")[0]
+        own = [public for name, _, public in self.keys if name.rpartition("/")[0] == node]
+        return own or [public for _, _, public in self.keys] or None
+
     def older(self, notes, witnesses):
         """(chain, size, root) of signed heads that were kept elsewhere."""
         for note in notes:
             chain = "/".join(note.origin.split("/")[-2:])
-            if self.public_key and not note.good(note.origin, signed_notes.ED25519, self.public_key):
+            trusted = self.trusted(note.origin)
+            if trusted is not None and not any(note.good(note.origin, signed_notes.ED25519, k) for k in trusted):
                 self.wrong(chain, None, f"a kept checkpoint of {note.size} records is not signed with the key given")
             for name, kind, public in witnesses:
                 if not note.good(name, kind, public):
@@ -544,7 +551,8 @@ class Walk:
         except ValueError:
             self.wrong("its note or key can't be read")
             return
-        if self.v.public_key and public != self.v.public_key:
+        trusted = self.v.trusted(note.origin)
+        if trusted is not None and public not in trusted:
             self.wrong("was signed with another key than the one given")
         if kind != signed_notes.ED25519 or not note.good(note.origin, kind, public):
             self.wrong("has a note that its key did not sign")
@@ -629,7 +637,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--archive", action="append")
     parser.add_argument("--checkpoint")
-    parser.add_argument("--verifier-key", type=signed_notes.read_vkey)
+    parser.add_argument("--verifier-key", type=signed_notes.read_vkey, action="append", default=[])
     parser.add_argument("--witness-key", type=signed_notes.read_vkey, action="append", default=[])
     parser.add_argument("ledger")
     parser.add_argument("heads", nargs="*")
@@ -644,7 +652,7 @@ def main():
     archives = None
     if o.archive:
         archives = {(row.chain, row.idx): row.text for path in o.archive for row in load(path).rows}
-    v = Verifier(load(o.ledger), public_key=o.verifier_key and o.verifier_key[2], archives=archives)
+    v = Verifier(load(o.ledger), keys=o.verifier_key, archives=archives)
     for problem in v.run(heads, notes, o.witness_key):
         print(problem)
     for note in v.notes:
