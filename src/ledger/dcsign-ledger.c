@@ -30,6 +30,11 @@ static void stop_take(int number)
 	stop = 1;
 }
 
+static int verdict(const struct verify *v)
+{
+	return v->problems ? EXIT_WRONG : v->archived ? EXIT_ARCHIVED : EXIT_GOOD;
+}
+
 static enum err run_verify(const struct options *o, struct store *s, int *status)
 {
 	struct verify v = {.known = o->known,
@@ -66,7 +71,7 @@ static enum err run_verify(const struct options *o, struct store *s, int *status
 	if (e)
 		return e;
 	say_summary(&v, o->list.json);
-	*status = v.problems ? EXIT_WRONG : v.archived ? EXIT_ARCHIVED : EXIT_GOOD;
+	*status = verdict(&v);
 	return ERR_OK;
 }
 
@@ -162,8 +167,8 @@ static enum err run_report(const struct options *o, struct store *s, int *status
 		report_html(&page, &r);
 		e = page.err ? page.err : page_write(o->html, &page);
 	}
-	if (!e && r.verify.problems)
-		*status = EXIT_WRONG;
+	if (!e)
+		*status = verdict(&r.verify);
 	buf_free(&page);
 	report_free(&r);
 	return e;
@@ -244,7 +249,8 @@ static const struct command {
 
 static const char usage[] =
 	"usage: dcsign ledger verify [--ledger URL] [--chain NAME] [--checkpoint FILE]\n"
-	"                            [--verifier-key KEY]... [--witness-key KEY]... [--chain-only]\n"
+	"                            [--verifier-key KEY]... [--witness-key KEY]... "
+	"[--chain-only]\n"
 	"                            [--resume FILE] [--progress] [--json]\n"
 	"       dcsign ledger list   [--ledger URL] [--chain NAME] [--key ID] [--client NAME]\n"
 	"                            [--spki-sha256 HEX | --public-key FILE] [--id ID]\n"

@@ -10,6 +10,7 @@
 
 #define HOUR	  3600
 #define HOURS_MAX (200 * 366 * 24)
+#define NOTES_MAX (16 << 20)
 
 const int64_t report_lifetimes[REPORT_LIFETIMES] = {
 	HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR, 48 * HOUR, 96 * HOUR, 168 * HOUR, INT64_MAX};
@@ -194,6 +195,8 @@ static enum err take(void *arg, const struct record *o, const struct record *ope
 
 	if (f)
 		f->count++;
+	r->first = r->first == RECORD_NONE || o->time < r->first ? o->time : r->first;
+	r->last = r->last == RECORD_NONE || o->time > r->last ? o->time : r->last;
 	switch (o->type) {
 	case RECORD_ISSUED:
 		issued(r, o, opened);
@@ -225,6 +228,14 @@ static void problem(void *arg, const char *chain, int64_t idx, const char *what)
 			   : asprintf(&r->problem[n], "%s, record %lld: %s", chain, (long long)idx,
 				     what)) < 0)
 		r->problem[n] = NULL;
+}
+
+static void note(void *arg, const char *chain, const char *what)
+{
+	struct report *r = arg;
+
+	buf_printf(&r->notes, "%s %s", chain, what);
+	buf_u8(&r->notes, 0);
 }
 
 static void head(void *arg, const struct checkpoint *c, const uint8_t key[CHECKPOINT_KEY])
@@ -268,6 +279,9 @@ enum err report_gather(struct report *r, struct store *s)
 
 	r->verify.problem = problem;
 	r->verify.head = head;
+	r->verify.note = note;
+	r->notes = (struct buf)BUF_INIT(NOTES_MAX);
+	r->first = r->last = RECORD_NONE;
 	r->verify.arg = r;
 
 	enum err e = verify_store(&r->verify, s, NULL);
@@ -280,7 +294,8 @@ enum err report_gather(struct report *r, struct store *s)
 	}
 	if (r->lives)
 		qsort(r->live, r->lives, sizeof(*r->live), by_time);
-	return e ? e : r->err;
+	e = e ? e : r->err;
+	return e ? e : r->notes.err;
 }
 
 void report_free(struct report *r)
@@ -294,6 +309,7 @@ void report_free(struct report *r)
 	free(r->live);
 	free(r->certificate);
 	free(r->head);
+	buf_free(&r->notes);
 	for (unsigned i = 0; i < REPORT_PROBLEMS; i++)
 		free(r->problem[i]);
 }

@@ -52,6 +52,8 @@ struct report {
 	struct report_head *head;
 	size_t heads;
 	char *problem[REPORT_PROBLEMS];
+	struct buf notes;    /* what verification said that is not wrong: texts, each with its 0 */
+	int64_t first, last; /* time of a record; RECORD_NONE: there is none to be read */
 	struct verify verify;
 	enum err err; /* of a callback: ERR_NOMEM */
 };

@@ -88,8 +88,45 @@ static void heads(struct buf *out, const struct report *r)
 	buf_text(out, "</table>\n");
 }
 
+/* What is not wrong and must be known: gaps that a chain goes on after, records that are archived.
+ */
+static void notes(struct buf *out, const struct report *r)
+{
+	const char *at = (const char *)r->notes.octets, *end = at + r->notes.len;
+
+	if (r->notes.len == 0)
+		return;
+	buf_text(out, "<ul id=\"notes\">\n");
+	for (; at < end; at += strlen(at) + 1) {
+		buf_text(out, "<li><bdi>");
+		html_text(out, at);
+		buf_text(out, "</bdi></li>\n");
+	}
+	buf_text(out, "</ul>\n");
+}
+
+/* What was looked at, and what a verification like this one can't see. */
 static void caveats(struct buf *out, const struct verify *v)
 {
+	uint64_t known = 0;
+
+	for (const struct known *k = v->known; k; k = k->next)
+		known++;
+	if (known || v->verifiers)
+		buf_printf(out,
+			"<p class=\"note\">Compared with <span id=\"kept\">%llu</span> signed "
+			"heads "
+			"that were kept elsewhere, <span id=\"trusted\">%zu</span> verifier keys "
+			"and "
+			"<span id=\"witnesses\">%zu</span> keys of witnesses.</p>\n",
+			(unsigned long long)known, v->verifiers, v->witnesses);
+	if (v->archived)
+		buf_printf(out,
+			"<p class=\"note\"><strong><span id=\"archived\">%llu</span> of the "
+			"records "
+			"are archived</strong>: what they say was not read, and the figures below "
+			"lack them.</p>\n",
+			(unsigned long long)v->archived);
 	if (!v->heads)
 		buf_text(out, "<p class=\"note\">No head is signed: nothing binds these records to "
 			      "a key.</p>\n");
@@ -133,6 +170,7 @@ static void verdict(struct buf *out, const struct report *r)
 		if (v->problems > REPORT_PROBLEMS)
 			buf_text(out, "<p class=\"note\">The first 100 are shown.</p>\n");
 	}
+	notes(out, r);
 	caveats(out, v);
 	heads(out, r);
 }
@@ -175,8 +213,8 @@ static void over_time(struct buf *out, const struct report *r)
 	size_t count = r->hours ? (r->hours + c.hours - 1) / c.hours : 1;
 
 	section(out, "Issuance over time", "");
-	buf_printf(out, "<p class=\"note\">Credentials released, %zu hours a column, UTC.</p>\n",
-		c.hours);
+	buf_printf(out, "<p class=\"note\">Credentials released, %zu hour%s a column, UTC.</p>\n",
+		c.hours, c.hours == 1 ? "" : "s");
 	plot_columns(out, "Credentials released over time", column,
 		count < COLUMNS_MAX ? count : COLUMNS_MAX, column_label, &c);
 }
@@ -343,14 +381,21 @@ static void certificates(struct buf *out, const struct report *r)
 
 void report_html(struct buf *out, const struct report *r)
 {
-	char now[21];
+	char now[21], first[21], last[21];
 
 	time_text(now, r->now);
 	buf_text(out, head_text);
 	buf_printf(out,
 		"<h1>Ledger of delegated credentials</h1>\n<p class=\"note\">Report as of "
-		"<span id=\"now\">%s</span>, computed from the records.</p>\n",
+		"<span id=\"now\">%s</span>, computed from the records",
 		now);
+	if (r->first != RECORD_NONE) {
+		time_text(first, r->first);
+		time_text(last, r->last);
+		buf_printf(out, " of <span id=\"first\">%s</span> to <span id=\"last\">%s</span>",
+			first, last);
+	}
+	buf_text(out, ".</p>\n");
 	verdict(out, r);
 	exposure(out, r);
 	holds(out, r);

@@ -57,6 +57,13 @@ class Small(synthetic.Set):
         self.add("SUCCEEDED", previous=CHAIN, reason="a drill", size=size, root=self.root().hex())
         self.records[-1].update(chain=CHAIN + "#2", idx=0)
 
+    def write(self, path, ledger):
+        synthetic.write_sqlite(path, ledger)
+        db = sqlite3.connect(path)
+        db.execute("INSERT INTO checkpoints VALUES (?,?)", (CHAIN, self.note))
+        db.commit()
+        db.close()
+
     def root(self):
         return tree_root([leaf_hash(canonical(r)) for r in self.records])
 
@@ -129,11 +136,7 @@ def main():
     assert {r["type"] for r in small.records} == set(MUST), "a type of record is missing"
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "ledger.db")
-        synthetic.write_sqlite(path, ledger)
-        db = sqlite3.connect(path)
-        db.execute("INSERT INTO checkpoints VALUES (?,?)", (CHAIN, small.note))
-        db.commit()
-        db.close()
+        small.write(path, ledger)
         parts = os.cpu_count() or 1
         running = [
             subprocess.Popen([PROGRAM, path, str(STEP), str(n), str(parts)], stdout=subprocess.PIPE, text=True) for n in range(parts)

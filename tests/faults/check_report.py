@@ -9,12 +9,15 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from html.parser import HTMLParser
 
+import check_flips
+import signed_notes
 import synthetic
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from synthetic import BEGIN, END, KEYS, NOW, hex256, write_sqlite
@@ -166,6 +169,8 @@ def check_page(text, s, now):
         lifetimes[name] = sum(n <= end for n in left)
         left = [n for n in left if n > end]
     assert {r["Lifetime"]: int(r["Number"]) for r in page.rows("lifetimes")} == lifetimes
+    times = [r["time"] for r in s.records]
+    assert (page.texts["first"], page.texts["last"]) == (iso(min(times)), iso(max(times)))
     assert int(page.texts["live-count"]) == len(truth.live)
     if truth.live:
         assert page.texts["live-until"] == iso(max(a["expiry"] for _, a in truth.live))
@@ -176,6 +181,40 @@ def check_page(text, s, now):
     for name, value in (("records", len(s.records)), ("credentials", len(truth.issued)), ("chains", 1)):
         assert page.texts[name] == str(value), (name, page.texts[name])
     return page
+
+
+def check_notes(folder):
+    """What is not wrong and must be known: a gap between two chains, archived records; what was compared."""
+    small = check_flips.Small()
+    small.records[-1]["size"] += 5  # more were known than there are
+    where, kept, lines = (os.path.join(folder, n) for n in ("small.db", "kept", "archive"))
+    small.write(where, small.ledger())
+    with open(kept, "w", encoding="utf-8") as f:
+        f.write(small.note)
+    with open(lines, "w", encoding="utf-8") as f:
+        f.write(tool("export", "--ledger", where))
+    public = small.first("CHECKPOINT")["public_key"]
+    name, kind, key = signed_notes.read_vkey(public)
+    other = signed_notes.vkey(name.replace("sign1", "sign2"), kind, key)
+    trust = ("--checkpoint", kept, "--verifier-key", public, "--verifier-key", other)
+
+    def report(*arguments, status=0):
+        page = Page()
+        page.feed(tool("report", "--ledger", where, "--html", "-", *arguments, status=status))
+        assert "All is as it must be" in page.texts["verdict"], page.texts["verdict"]
+        assert "5 of them, from" in page.texts["notes"] and "are missing for ever" in page.texts["notes"], page.texts
+        return page.texts
+
+    assert "kept" not in report()
+    texts = report(*trust)
+    assert (texts["kept"], texts["trusted"], texts["witnesses"]) == ("1", "2", "0"), texts
+    db = sqlite3.connect(where)
+    db.execute("UPDATE records SET record = '' WHERE chain = ? AND idx = ?", (small.first("REFUSED")["chain"], small.first("REFUSED")["idx"]))
+    db.commit()
+    db.close()
+    texts = report(*trust, status=3)
+    assert texts["archived"] == "1" and "are archived" in texts["notes"], texts
+    assert "archived" not in report("--archive", lines)
 
 
 def check_export(where, s):
@@ -283,6 +322,7 @@ def main():
         shown_by = show(page, folder) if os.environ.get("DCSIGN_TESTS") == "long" else None
         check_export(where, s)
         check_live(where, s, s.at - 3600, folder)
+        check_notes(folder)
         bad = os.path.join(folder, "bad.db")
         broken = s.copy()
         broken.first("ISSUED")["dc_sha256"] = "11" * 32
