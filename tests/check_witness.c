@@ -330,9 +330,55 @@ START_TEST(what_cannot_be_proved_is_said)
 }
 END_TEST
 
+START_TEST(a_wrong_command_line_is_named)
+{
+	static const struct {
+		const char *arguments, *says;
+	} wrong[] = {
+		{"list --from yesterday", "--from: \"yesterday\" is no time"},
+		{"list --from", "--from needs a value"},
+		{"verify --verifier-key abc", "--verifier-key: \"abc\" is no verifier key"},
+		{"verify --witness-key abc", "--witness-key: \"abc\" is no verifier key of a"},
+		{"live --public-key /nowhere", "--public-key: \"/nowhere\" is no file with a"},
+		{"live --certificate /dev/null", "--certificate: \"/dev/null\" is no file with a"},
+		{"live --spki-sha256 12", "--spki-sha256: \"12\" is no SHA-256"},
+		{"export --type ISSUE", "--type: \"ISSUE\" is no type of record"},
+		{"list --type ISSUED", "this command does not take --type"},
+		{"list --bogus", "there is no option --bogus"},
+		{"list -x", "there is no option -x"},
+		{"list --json --csv", "--json or --csv, not both"},
+		{"list more", "what is this: more"},
+		{"look", "give a command"},
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		ck_assert_int_eq(tool("%s", wrong[i].arguments), 2);
+		ck_assert_msg(says(wrong[i].says), "%s: %s", wrong[i].arguments, output);
+	}
+	ck_assert_int_eq(tool("verify --resume /nowhere/at/all"), 4);
+	ck_assert(says("/nowhere/at/all can't be written: No such file or directory"));
+	ck_assert_int_eq(tool("export --ledger /nowhere"), 4);
+	ck_assert(says("/nowhere: No such file or directory"));
+}
+END_TEST
+
+/* A list without it looks whole. */
+START_TEST(a_list_without_a_damaged_record_says_so)
+{
+	ck_assert_int_eq(tool("live --at 2027-01-15T08:00:01Z"), 0);
+	bench_sql(&b, "UPDATE records SET record = replace(record, 'ISSUED', 'ISSUET') WHERE idx = "
+		      "(SELECT max(issued) FROM credentials)");
+	ck_assert_int_eq(tool("live --at 2027-01-15T08:00:01Z"), 1);
+	ck_assert(says("1 records can't be read"));
+	ck_assert_int_eq(tool("list"), 1);
+	ck_assert_int_eq(tool("export"), 1);
+}
+END_TEST
+
 int main(void)
 {
-	const TTest *const tests[] = {a_true_ledger_fits_its_heads,
+	const TTest *const tests[] = {a_wrong_command_line_is_named,
+		a_list_without_a_damaged_record_says_so, a_true_ledger_fits_its_heads,
 		a_cut_at_a_record_is_seen_by_a_kept_head, a_rewritten_chain_is_seen_by_a_kept_head,
 		another_key_is_seen_by_the_verifier_key, a_verifier_key_is_for_its_node,
 		an_authorisation_against_a_hold_is_seen, records_without_a_head_are_seen,

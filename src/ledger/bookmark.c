@@ -121,7 +121,7 @@ enum err bookmark_put(struct bookmark *r, const char *chain, struct buf *octets)
 	return c->octets.err;
 }
 
-enum err bookmark_write(const struct bookmark *r)
+enum err bookmark_write(struct bookmark *r)
 {
 	struct buf b = BUF_INIT(UINT32_MAX);
 	uint8_t hash[SHA256_SIZE];
@@ -144,6 +144,8 @@ enum err bookmark_write(const struct bookmark *r)
 		path = NULL;
 	if (!e)
 		e = !path ? ERR_NOMEM : file_replace(path, b.octets, b.len);
+	if (e == ERR_SYSTEM)
+		r->unwritten = errno;
 	free(path);
 	buf_free(&b);
 	return e;

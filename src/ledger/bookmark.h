@@ -8,6 +8,7 @@
 
 struct bookmark {
 	const char *path; /* borrowed */
+	int unwritten;	  /* errno of a bookmark_write that failed; 0: none did */
 	struct bookmark_chain {
 		char chain[CHAIN_SIZE];
 		struct buf octets; /* as verify.c wrote them */
@@ -24,6 +25,6 @@ const struct buf *bookmark_find(const struct bookmark *r, const char *chain);
 /* Takes the place of what was known; takes the octets over. ERR_NOMEM. */
 enum err bookmark_put(struct bookmark *r, const char *chain, struct buf *octets);
 /* The old file or the new one is there. ERR_SYSTEM. */
-enum err bookmark_write(const struct bookmark *r);
+enum err bookmark_write(struct bookmark *r);
 
 #endif

@@ -11,14 +11,13 @@
 #include "accept.h"
 #include "archived.h"
 #include "bookmark.h"
-#include "commit.h"
-#include "decide.h"
 #include "init.h"
 #include "memory.h"
 #include "options.h"
 #include "prove.h"
 #include "report.h"
 #include "say.h"
+#include "succeed_tool.h"
 
 #define PAGE_MAX (64 << 20)
 
@@ -60,6 +59,9 @@ static enum err run_verify(const struct options *o, struct store *s, int *status
 	}
 	if (!e)
 		e = verify_store(&v, s, o->list.chain);
+	if (o->resume && resume.unwritten)
+		refuse(&why, ERR_SYSTEM, "resume", "%s can't be written: %s", o->resume,
+			strerror(resume.unwritten));
 	if (o->resume)
 		bookmark_close(&resume);
 	if (why.err || (e == ERR_CLOSED && stop)) {
@@ -75,13 +77,24 @@ static enum err run_verify(const struct options *o, struct store *s, int *status
 	return ERR_OK;
 }
 
+/* What is not among the lines, on standard error. */
+static void left_out(const struct list *l, int *status)
+{
+	archived_say(l);
+	if (!l->unreadable)
+		return;
+	fprintf(stderr,
+		"dcsign ledger: %llu records can't be read: dcsign ledger verify says which\n",
+		(unsigned long long)l->unreadable);
+	*status = EXIT_WRONG;
+}
+
 static enum err run_list(const struct options *o, struct store *s, int *status)
 {
 	struct list l = o->list;
 	enum err e = list_credentials(&l, s);
 
-	(void)status;
-	archived_say(&l);
+	left_out(&l, status);
 	return e;
 }
 
@@ -91,8 +104,7 @@ static enum err run_export(const struct options *o, struct store *s, int *status
 
 	enum err e = list_records(&l, s);
 
-	(void)status;
-	archived_say(&l);
+	left_out(&l, status);
 	return e;
 }
 
@@ -101,13 +113,12 @@ static enum err run_live(const struct options *o, struct store *s, int *status)
 	struct list l = o->list;
 	char text[21];
 
-	(void)status;
 	if (l.live_at == RECORD_NONE)
 		l.live_at = (int64_t)time(NULL);
 
 	enum err e = list_credentials(&l, s);
 
-	archived_say(&l);
+	left_out(&l, status);
 	if (e || l.json || l.csv)
 		return e;
 	time_text(text, l.latest);
@@ -174,42 +185,6 @@ static enum err run_report(const struct options *o, struct store *s, int *status
 	return e;
 }
 
-/* ---- succeed ---- */
-
-/* The newest kept head of the chain, whatever its origin begins with. */
-static const struct checkpoint *known_of(const struct options *o)
-{
-	const struct checkpoint *best = NULL;
-	size_t len = strlen(o->list.chain);
-
-	for (const struct known *k = o->known; k; k = k->next) {
-		size_t n = strlen(k->head.origin);
-
-		if (n > len && k->head.origin[n - len - 1] == '/' &&
-			strcmp(k->head.origin + n - len, o->list.chain) == 0 &&
-			(!best || k->head.size > best->size))
-			best = &k->head;
-	}
-	return best;
-}
-
-static enum err run_succeed(const struct options *o, struct store *s, int *status)
-{
-	struct refusal why = {0};
-	char name[CHAIN_SIZE];
-	enum err e = ledger_succeed(
-		s, o->list.chain, known_of(o), o->reason, (int64_t)time(NULL), name, &why);
-
-	if (why.err) {
-		fprintf(stderr, "dcsign ledger: %s\n", why.detail);
-		*status = EXIT_WRONG;
-		return ERR_OK;
-	}
-	if (!e)
-		printf("%s goes on for %s\n", name, o->list.chain);
-	return e;
-}
-
 /* ---- the command line ---- */
 
 #define COMMON	(OPTION(OPT_LEDGER) | OPTION(OPT_CHAIN))
@@ -242,7 +217,7 @@ static const struct command {
 			ARCHIVE,
 		run_report, false},
 	{"succeed", COMMON | OPTION(OPT_CHECKPOINT) | OPTION(OPT_REASON) | OPTION(OPT_STATE),
-		run_succeed, true},
+		succeed_stopped, true},
 	{"export", COMMON | TIMES | WHOSE | FORMS | OPTION(OPT_TYPE) | ARCHIVE, run_export, false},
 	{"archive", OPTION(OPT_LEDGER) | OPTION(OPT_BEFORE) | OPTION(OPT_TO), archived_move, true},
 };
@@ -275,9 +250,9 @@ static const char usage[] =
 	"  dcsign ledger verify --ledger sqlite:copy.db --checkpoint kept.checkpoint\n"
 	"  dcsign ledger live --ledger sqlite:copy.db --key www --at 2027-01-15T08:00:00Z\n";
 
-static int misused(const char *what, const char *which)
+static int misused(const char *what)
 {
-	fprintf(stderr, "dcsign ledger: %s%s\n%s", what, which, usage);
+	fprintf(stderr, "dcsign ledger: %s\nTry: dcsign help ledger\n", what);
 	return EXIT_USAGE;
 }
 
@@ -342,6 +317,8 @@ static int run(const struct command *c, const struct options *o)
 		fprintf(stderr, "dcsign ledger: the database: %s\n", engine->text(s));
 	else if (e == ERR_CLOSED)
 		fprintf(stderr, "dcsign ledger: the output can't be written\n");
+	else if (e == ERR_NOMEM)
+		fprintf(stderr, "dcsign ledger: out of memory\n");
 	else if (e)
 		fprintf(stderr, "dcsign ledger: the store is damaged: %s\n", engine->text(s));
 	if (c->writes && !e)
@@ -349,22 +326,6 @@ static int run(const struct command *c, const struct options *o)
 	else
 		engine->abandon(s);
 	return !e ? status : e == ERR_FORMAT ? EXIT_WRONG : EXIT_UNEXPECTED;
-}
-
-/* By a dcsignd that runs: it knows the records that its database came back without. */
-static int succeed_running(const struct options *o)
-{
-	struct msg_decide m = {.what = DECIDE_SUCCEED};
-
-	if (!o->list.chain || !o->reason || o->checkpoint ||
-		!decide_words(o->reason, DECIDE_REASON_MAX) ||
-		!decide_words(o->list.chain, CHAIN_SIZE - 1) || strchr(o->list.chain, ' '))
-		return misused("with --state go --chain and --reason, in printable ASCII, the "
-			       "reason in 100 characters at most",
-			"");
-	strcpy(m.name, o->list.chain);
-	strcpy(m.reason, o->reason);
-	return decide_ask(o->state, &m);
 }
 
 const int memory_exit = EXIT_UNEXPECTED;
@@ -375,7 +336,7 @@ int main(int argc, char **argv)
 		.list = {
 			.from = INT64_MIN, .to = INT64_MAX, .live_at = RECORD_NONE, .out = stdout}};
 	const struct command *c = command_named(argc > 1 ? argv[1] : NULL);
-	const char *what, *which;
+	struct refusal why = {0};
 
 	if (argc > 1 && strcmp(argv[1], "init") == 0)
 		return init_main(argc, argv);
@@ -387,32 +348,34 @@ int main(int argc, char **argv)
 	}
 	if (!c)
 		return misused("give a command: verify, list, live, prove, export, report, init, "
-			       "archive, accept-clock or succeed",
-			"");
-	switch (options_read(&o, argc, argv, c->takes, &what, &which)) {
+			       "archive, accept-clock or succeed");
+	switch (options_read(&o, argc, argv, c->takes, &why)) {
 	case OPTIONS_HELP:
 		fputs(usage, stdout);
 		return EXIT_GOOD;
 	case OPTIONS_BAD:
-		return misused(what, which);
+		return misused(why.detail);
 	case OPTIONS_GOOD:
 		break;
 	}
-	if (c->run == run_succeed && o.state)
-		return succeed_running(&o);
+	if (c->run == succeed_stopped && o.state)
+		return succeed_fits(&o) ? succeed_running(&o)
+					: misused("with --state go --chain and --reason, in "
+						  "printable ASCII, the "
+						  "reason in 100 characters at most");
 	if (!o.url || !*o.url)
-		return misused("say which: --ledger or $DCSIGN_LEDGER", "");
+		return misused("say which: --ledger or $DCSIGN_LEDGER");
 	if (c->run == run_prove && !o.list.id)
-		return misused("say which credential: --id", "");
+		return misused("say which credential: --id");
 
 	if (o.witnesses && !o.checkpoint)
-		return misused("a --witness-key is for the heads of a --checkpoint", "");
-	if (c->run == run_succeed && (!o.list.chain || !o.reason || !*o.reason))
-		return misused("say which chain and why: --chain and --reason", "");
+		return misused("a --witness-key is for the heads of a --checkpoint");
+	if (c->run == succeed_stopped && (!o.list.chain || !o.reason || !*o.reason))
+		return misused("say which chain and why: --chain and --reason");
 	if (c->run == archived_move && (!o.to || o.before == RECORD_NONE))
-		return misused("say what and where: --before and --to", "");
+		return misused("say what and where: --before and --to");
 	if (c->run == run_report && !o.html)
-		return misused("say where the page goes: --html", "");
+		return misused("say where the page goes: --html");
 
 	int status = options_files(&o) ? run(c, &o) : EXIT_UNEXPECTED;
 

@@ -214,8 +214,10 @@ static enum err row(
 		return ERR_OK;
 	}
 	buf_reset(&w->text);
-	if (record_parse(&r, &w->text, json, len))
+	if (record_parse(&r, &w->text, json, len)) {
+		w->l->unreadable++;
 		return ERR_OK;
+	}
 	return w->record(w, &r, json, len);
 }
 

@@ -18,9 +18,10 @@ struct list {
 	bool csv;
 	bool json; /* credentials as JSON lines, not as a table */
 	FILE *out;
-	uint64_t count;	   /* of lines */
-	uint64_t archived; /* records that were passed over: their text is in an archive */
-	int64_t latest;	   /* expiry of these credentials; 0: none */
+	uint64_t count;	     /* of lines */
+	uint64_t archived;   /* records that were passed over: their text is in an archive */
+	uint64_t unreadable; /* the same: they are damaged */
+	int64_t latest;	     /* expiry of these credentials; 0: none */
 };
 
 /* The released credentials (ISSUED), each with what was authorised; a record that can't be read is

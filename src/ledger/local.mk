@@ -54,6 +54,7 @@ src_ledger_dcsign_ledger_SOURCES = src/ledger/dcsign-ledger.c src/memory.c src/m
 	src/ledger/init.c src/ledger/init.h \
 	src/ledger/accept.c src/ledger/accept.h \
 	src/ledger/decide.c src/ledger/decide.h \
+	src/ledger/succeed_tool.c src/ledger/succeed_tool.h \
 	src/ledger/archived.c src/ledger/archived.h \
 	src/ledger/say.c src/ledger/say.h
 src_ledger_dcsign_ledger_LDADD = $(LEDGER_LIBS)

@@ -180,31 +180,66 @@ void options_free(struct options *o)
 	buf_free(&o->notes);
 }
 
-enum options_read options_read(struct options *o, int argc, char **argv, uint64_t takes,
-	const char **what, const char **which)
+/* What a value of the option is, in words. */
+static const char *value_is(int option)
 {
-	int option;
+	switch (option) {
+	case OPT_VERIFIER_KEY:
+		return "no verifier key, as `dcsign ledger verify` prints it";
+	case OPT_WITNESS_KEY:
+		return "no verifier key of a witness, NAME+ID+BASE64";
+	case OPT_SPKI:
+	case OPT_CERTIFICATE:
+		return "no SHA-256 in hex";
+	case OPT_PUBLIC_KEY:
+		return "no file with a public key, PEM or DER";
+	case OPT_CERTIFICATE_FILE:
+		return "no file with a certificate, PEM or DER";
+	case OPT_TYPE:
+		return "no type of record, as ISSUED";
+	case OPT_ARCHIVE:
+		return "one file too many";
+	default:
+		return "no time, as 2027-01-15T08:00:00Z";
+	}
+}
+
+/* One option of those that are to be taken. False: *why says what is wrong. */
+static bool option_check(
+	struct options *o, int option, const char *name, uint64_t takes, struct refusal *why)
+{
+	if (option == ':')
+		refuse(why, ERR_FORMAT, "", "%s needs a value", name);
+	else if (option == '?')
+		refuse(why, ERR_FORMAT, "", "there is no option %s", name);
+	else if (!(takes & OPTION(option)))
+		refuse(why, ERR_FORMAT, "", "this command does not take %s", name);
+	else if (!option_take(o, option, optarg))
+		refuse(why, ERR_FORMAT, "", "%s: \"%s\" is %s", name, optarg, value_is(option));
+	return !why->err;
+}
+
+enum options_read options_read(
+	struct options *o, int argc, char **argv, uint64_t takes, struct refusal *why)
+{
+	int option, at = 0;
+	char name[64];
 
 	optind = 2;
+	opterr = 0;
 	o->to_file = strcmp(argv[1], "archive") == 0;
 	o->before = RECORD_NONE;
-	*which = "";
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":", options, &at)) != -1) {
 		if (option == OPT_HELP)
 			return OPTIONS_HELP;
-		*what = "";
-		if (option == '?')
-			return OPTIONS_BAD;
-		*what = argv[1];
-		*which = " does not take this option";
-		if (!(takes & OPTION(option)))
-			return OPTIONS_BAD;
-		*what = optarg;
-		*which = " is not a value of this option";
-		if (!option_take(o, option, optarg))
+		snprintf(name, sizeof(name), "%s%s", option < OPTIONS_MANY ? "" : "--",
+			option < OPTIONS_MANY ? argv[optind - 1] : options[at].name);
+		if (!option_check(o, option, name, takes, why))
 			return OPTIONS_BAD;
 	}
-	*what = "what is this: ";
-	*which = argv[optind];
-	return optind < argc ? OPTIONS_BAD : OPTIONS_GOOD;
+	if (optind < argc)
+		refuse(why, ERR_FORMAT, "", "what is this: %s", argv[optind]);
+	else if (o->list.json && o->list.csv)
+		refuse(why, ERR_FORMAT, "", "--json or --csv, not both");
+	return why->err ? OPTIONS_BAD : OPTIONS_GOOD;
 }

@@ -65,12 +65,9 @@ enum {
 #define OPTION(option) (UINT64_C(1) << ((option)-OPTIONS_MANY))
 
 enum options_read { OPTIONS_GOOD, OPTIONS_HELP, OPTIONS_BAD };
-/*
- * argv[2] and what follows, for a command that takes these options. OPTIONS_BAD: *what and *which
- * say why ("" when getopt has said it).
- */
-enum options_read options_read(struct options *o, int argc, char **argv, uint64_t takes,
-	const char **what, const char **which);
+/* argv[2] and what follows, for a command that takes these options. OPTIONS_BAD: *why says why. */
+enum options_read options_read(
+	struct options *o, int argc, char **argv, uint64_t takes, struct refusal *why);
 /* The files that options name. False: it has been said why not. */
 bool options_files(struct options *o);
 void options_free(struct options *o);
