@@ -92,10 +92,11 @@ static void heads(struct buf *out, const struct report *r)
  */
 static void notes(struct buf *out, const struct report *r)
 {
-	const char *at = (const char *)r->notes.octets, *end = at + r->notes.len;
-
 	if (r->notes.len == 0)
 		return;
+
+	const char *at = (const char *)r->notes.octets, *end = at + r->notes.len;
+
 	buf_text(out, "<ul id=\"notes\">\n");
 	for (; at < end; at += strlen(at) + 1) {
 		buf_text(out, "<li><bdi>");
