@@ -12,6 +12,10 @@
 #define HTTPS_IDLE_MS	   60000 /* from there, or from an answer, to the next request line */
 #define HTTPS_ANSWER_MS	   5000	 /* to take an answer */
 
+/* From an answer that the service is overloaded to what the next request of this connection gets:
+ * who does not heed Retry-After takes little from the others. */
+#define HTTPS_PAUSE_MS 250
+
 #define HTTPS_MONITOR_CONNECTIONS 32
 
 enum https_kind { HTTPS_TLS, HTTPS_UNIX, HTTPS_MONITOR };

@@ -51,6 +51,27 @@ static void resume(struct exchange *x)
 	MHD_resume_connection(of(x)->connection->mhd);
 }
 
+static void end_pause(struct connection *entry)
+{
+	struct client_connection *c = (struct client_connection *)(void *)entry;
+
+	MHD_resume_connection(c->mhd);
+}
+
+/* Did this connection hear just now that it should come later? Then its request waits. */
+static bool pauses(struct client_connection *c)
+{
+	int64_t half = c->x->started + (c->x->deadline - c->x->started) / 2;
+	int64_t until = c->pause < half ? c->pause : half;
+
+	if (until <= monotonic_ms())
+		return false;
+	c->pause = 0;
+	MHD_suspend_connection(c->mhd);
+	connections_pause(c->https->service->connections, &c->entry, until, end_pause);
+	return true;
+}
+
 static bool new_id(char id[ID_SIZE])
 {
 	uint8_t octets[(ID_SIZE - 1) / 2];
@@ -201,6 +222,7 @@ static enum MHD_Result send_reply(struct client_connection *c)
 	add_header(response, MHD_HTTP_HEADER_CONNECTION, r->close ? "close" : NULL);
 	c->turned_away = r->close || (c->stage == STAGE_HEAD && c->x->length > 0);
 	c->stage = STAGE_ANSWERED;
+	c->pause = r->err == ERR_OVERLOADED ? monotonic_ms() + HTTPS_PAUSE_MS : 0;
 	connections_deadline(
 		c->https->service->connections, &c->entry, monotonic_ms() + HTTPS_ANSWER_MS);
 	if (c->https->kind == HTTPS_TLS && r->body.len > 0 && r->body.len <= ONE_RECORD &&
@@ -276,6 +298,8 @@ enum MHD_Result https_request(void *cls, struct MHD_Connection *mhd, const char 
 	case STAGE_BODY:
 		if (*upload_len > 0)
 			return take_body(c, upload, upload_len);
+		if (pauses(c))
+			return MHD_YES;
 		return routes_run(c->x) ? send_reply(c) : MHD_YES;
 	case STAGE_HELD:
 		return send_reply(c);

@@ -18,13 +18,14 @@ struct https {
 enum stage { STAGE_HEAD, STAGE_BODY, STAGE_HELD, STAGE_ANSWERED };
 
 struct client_connection {
-	struct connection entry;
+	struct connection entry; /* the first member */
 	struct https *https;
 	struct MHD_Connection *mhd;
 
 	struct session session;
 	unsigned heads;	    /* request lines that libmicrohttpd has seen */
 	int64_t head_began; /* when the first octet of the next head came; 0: not yet */
+	int64_t pause;	    /* until when the next request waits */
 	bool turned_away;   /* what was not read yet never will be */
 
 	enum stage stage;

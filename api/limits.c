@@ -243,6 +243,7 @@ void connections_open(struct connections *c, struct connection *entry, int fd,
 	entry->fd = fd;
 	(void)address_of(entry->address, address);
 	entry->previous = NULL;
+	entry->resume = NULL;
 	pthread_mutex_lock(&c->lock);
 	set_deadline(c, entry, deadline);
 	entry->next = c->first;
@@ -260,6 +261,15 @@ void connections_deadline(struct connections *c, struct connection *entry, int64
 	pthread_mutex_unlock(&c->lock);
 }
 
+void connections_pause(struct connections *c, struct connection *entry, int64_t until,
+	void (*resume)(struct connection *entry))
+{
+	pthread_mutex_lock(&c->lock);
+	entry->resume = resume;
+	set_deadline(c, entry, until);
+	pthread_mutex_unlock(&c->lock);
+}
+
 void connections_close(struct connections *c, struct connection *entry)
 {
 	pthread_mutex_lock(&c->lock);
@@ -273,14 +283,32 @@ void connections_close(struct connections *c, struct connection *entry)
 	pthread_mutex_unlock(&c->lock);
 }
 
+static void resume_all(struct connection *awake)
+{
+	struct connection *next;
+	void (*resume)(struct connection * entry);
+
+	for (struct connection *e = awake; e != NULL; e = next) {
+		next = e->awake; /* e may be gone when it was resumed */
+		resume = e->resume;
+		e->resume = NULL;
+		resume(e);
+	}
+}
+
 unsigned connections_reap(struct connections *c, int64_t now)
 {
 	int64_t soonest = INT64_MAX;
+	struct connection *awake = NULL;
 	unsigned n = 0;
 
 	pthread_mutex_lock(&c->lock);
 	for (struct connection *e = now < c->soonest ? NULL : c->first; e != NULL; e = e->next) {
-		if (e->deadline <= now) {
+		if (e->deadline <= now && e->resume != NULL) {
+			e->awake = awake;
+			awake = e;
+			e->deadline = INT64_MAX;
+		} else if (e->deadline <= now) {
 			(void)shutdown(e->fd, SHUT_RDWR);
 			e->deadline = INT64_MAX;
 			n++;
@@ -291,6 +319,7 @@ unsigned connections_reap(struct connections *c, int64_t now)
 	if (now >= c->soonest)
 		c->soonest = soonest;
 	pthread_mutex_unlock(&c->lock);
+	resume_all(awake);
 	return n;
 }
 

@@ -36,7 +36,8 @@ struct connection {
 	int fd;
 	uint8_t address[16]; /* IPv4 mapped, IPv6 without its last 64 bits; zeros: not counted */
 	int64_t deadline;    /* milliseconds */
-	struct connection *next, *previous;
+	void (*resume)(struct connection *entry); /* of one that pauses; else NULL */
+	struct connection *next, *previous, *awake;
 };
 struct connections;
 struct connections *connections_new(void); /* NULL: out of memory */
@@ -48,9 +49,13 @@ bool connections_admit(struct connections *c, const struct sockaddr *address, un
 void connections_open(struct connections *c, struct connection *entry, int fd,
 	const struct sockaddr *address, int64_t deadline);
 void connections_deadline(struct connections *c, struct connection *entry, int64_t deadline);
+/* Not shut down at this deadline, but resumed, once; then it has none until it gets a new one. It
+ * must not be closed before. */
+void connections_pause(struct connections *c, struct connection *entry, int64_t until,
+	void (*resume)(struct connection *entry));
 void connections_close(struct connections *c, struct connection *entry);
 /* Shuts down the descriptors whose deadline has passed; the owner then closes them. Returns how
- * many. */
+ * many. Resumes those whose pause is over. */
 unsigned connections_reap(struct connections *c, int64_t now);
 unsigned connections_count(struct connections *c);
 

@@ -140,6 +140,47 @@ START_TEST(deadlines)
 }
 END_TEST
 
+static struct connection *resumed[4];
+static unsigned resumed_count;
+
+static void note_resumed(struct connection *entry)
+{
+	resumed[resumed_count++] = entry;
+}
+
+/* Of three connections one pauses: its time over, it is resumed, once, and not shut down. */
+START_TEST(pauses)
+{
+	struct connections *c = connections_new();
+	struct connection e[3];
+	int ends[2];
+	char octet;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	connections_open(c, &e[0], -1, NULL, 9000);
+	connections_open(c, &e[1], ends[0], NULL, 9000);
+	connections_open(c, &e[2], -1, NULL, 9000);
+	connections_pause(c, &e[1], 2000, note_resumed);
+	ck_assert_uint_eq(connections_reap(c, 1999), 0);
+	ck_assert_uint_eq(resumed_count, 0);
+	ck_assert_uint_eq(connections_reap(c, 2000), 0);
+	ck_assert_uint_eq(resumed_count, 1);
+	ck_assert_ptr_eq(resumed[0], &e[1]);
+	ck_assert_uint_eq(connections_reap(c, 8999), 0);
+	ck_assert_uint_eq(resumed_count, 1);
+	ck_assert_int_eq(read(ends[1], &octet, 1), -1); /* it is open */
+	connections_deadline(c, &e[1], 8000);
+	ck_assert_uint_eq(connections_reap(c, 8999), 1); /* an ordinary one again */
+	ck_assert_int_eq(read(ends[1], &octet, 1), 0);
+	ck_assert_uint_eq(resumed_count, 1);
+	for (int i = 0; i < 3; i++)
+		connections_close(c, &e[i]);
+	connections_free(c);
+	close(ends[0]);
+	close(ends[1]);
+}
+END_TEST
+
 START_TEST(log_lines)
 {
 	struct log_gate gate = {.per_second = 2};
@@ -167,4 +208,5 @@ START_TEST(descriptors)
 }
 END_TEST
 
-RUN_SUITE("limits", buckets, no_drift, reconfigured, addresses, deadlines, log_lines, descriptors)
+RUN_SUITE("limits", buckets, no_drift, reconfigured, addresses, deadlines, pauses, log_lines,
+	descriptors)

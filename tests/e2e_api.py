@@ -645,6 +645,35 @@ class Failures(Case):
         self.service.tell("reload", "config ")
         self.assertEqual(sorted(statuses), [(503, "overloaded")] * 6 + [(504, "outcome_unknown")] * 4)
 
+    def test_come_later(self):
+        """Who is told to come later and asks again at once waits for each further answer, on TLS and without."""
+        self.service.tell("refusal overloaded")
+        self.service.tell("mode refuse")
+        request = ("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %%d\r\n\r\n%%s"
+                   % CREDENTIALS)
+        body = json.dumps({"csr": CSR_PEM})
+        request = (request % (len(body), body)).encode()
+
+        def answer(stream):
+            stream.readline()
+            head = http.client.parse_headers(stream)
+            self.assertEqual(head["Retry-After"], "1")
+            self.assertEqual(json.loads(stream.read(int(head["Content-Length"])))["code"], "overloaded")
+
+        for connection in self.service.raw(), self.service.plain("unix"):
+            with connection, connection.makefile("rb") as stream:
+                begin = time.monotonic()
+                connection.sendall(request + request)  # the second is there before the first is refused
+                answer(stream)
+                answer(stream)
+                connection.sendall(request[:-9])  # the third comes in pieces
+                connection.sendall(request[-9:])
+                answer(stream)
+                self.assertGreaterEqual(time.monotonic() - begin, 0.5)
+                connection.sendall(request)  # it ends while its request waits
+        self.service.tell("mode answer")
+        self.assertEqual(ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status, 201)
+
 
 class Ends(unittest.TestCase):
     """Each with a service of its own."""
@@ -685,6 +714,19 @@ class Ends(unittest.TestCase):
         self.assertEqual(service.expect("exit "), "0")
         thread.join()
         self.assertEqual(statuses, [504])
+
+    def test_end_while_one_waits(self):
+        """A connection that was told to come later asks again, and its answer comes before the end."""
+        service = self.start()
+        service.tell("refusal overloaded")
+        service.tell("mode refuse")
+        connection = service.connect()
+        self.assertEqual(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status, 503)
+        connection.request("POST", CREDENTIALS, json.dumps({"csr": CSR_PEM}), {"Content-Type": "application/json"})
+        service.tell("term")
+        self.assertEqual(connection.getresponse().status, 503)
+        connection.close()
+        self.assertEqual(service.expect("exit "), "0")
 
     def test_garbage(self):
         service = self.start()
