@@ -59,26 +59,41 @@ static void tear_down(void)
 	bench_remove(&b);
 }
 
-/* What the format before had, at rest: all but the table of what is not settled yet. */
+/* What the format before had, at rest: no table of what is not settled yet, another index. */
 static void as_before(void)
 {
-	bench_sql(&b, "DROP TABLE pending; PRAGMA user_version = 2;");
+	bench_sql(&b, "DROP TABLE pending; DROP INDEX attempts_holders; CREATE INDEX "
+		      "attempts_shared ON attempts (spki_sha256, client, expiry); "
+		      "PRAGMA user_version = 2;");
 }
 
-static int64_t format(void)
+static int64_t asked(const char *sql)
 {
 	sqlite3_stmt *st;
 	sqlite3 *db;
 
 	ck_assert_int_eq(sqlite3_open(b.path, &db), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &st, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
 
-	int64_t version = sqlite3_column_int64(st, 0);
+	int64_t value = sqlite3_column_int64(st, 0);
 
 	sqlite3_finalize(st);
 	sqlite3_close(db);
-	return version;
+	return value;
+}
+
+static int64_t format(void)
+{
+	return asked("PRAGMA user_version");
+}
+
+static int64_t index_is(const char *name)
+{
+	char sql[128];
+
+	snprintf(sql, sizeof(sql), "SELECT count(*) FROM sqlite_schema WHERE name = '%s'", name);
+	return asked(sql);
 }
 
 static enum err reader(struct refusal *why)
@@ -125,11 +140,17 @@ START_TEST(the_writer_goes_on)
 {
 	struct record released = hold(RECORD_RELEASED);
 
+	bool shared = false;
+
 	bench_stop(&b);
 	as_before();
 	ck_assert_int_eq(format(), 2);
 	bench_open(&b);
 	ck_assert_uint_eq(live("edge"), 2);
+	ck_assert_int_eq(b.ledger.store->engine->live_shared(b.ledger.store,
+				 s[0].authorised.spki_sha256.at, "other", HELP_NOW, &shared),
+		ERR_OK);
+	ck_assert(shared);
 	s[3].authorised.client = octets_text("other");
 	ck_assert_int_eq(bench_put(&b, &s[3].authorised), ERR_HELD);
 	idempotent(&s[3]);
@@ -139,6 +160,8 @@ START_TEST(the_writer_goes_on)
 	ck_assert_uint_gt(b.item[0].answer.replay_issued.len, 0);
 	ck_assert_int_eq(bench_own(&b, &released), ERR_OK);
 	bench_stop(&b);
+	ck_assert_int_eq(index_is("attempts_holders"), 1);
+	ck_assert_int_eq(index_is("attempts_shared"), 0);
 	ck_assert_int_eq(format(), 3);
 }
 END_TEST

@@ -6,7 +6,7 @@ tests_libledgerhelp_a_SOURCES = tests/ledger_help.c tests/ledger_help.h \
 	tests/ledgerd_rig.c tests/ledgerd_rig.h
 LEDGER_CHECK = tests/libledgerhelp.a src/ledger/libledger.a $(CHECK_LINK) $(SQLITE_LIBS) $(PQ_LIBS) $(JANSSON_LIBS)
 
-ledger_checks = tests/check_record tests/check_store tests/check_state tests/check_commit tests/check_ledger_verify tests/check_ledgerd tests/check_holds tests/check_log tests/check_heads tests/check_witness tests/check_answers tests/check_archive tests/check_upgrade
+ledger_checks = tests/check_record tests/check_store tests/check_holders tests/check_state tests/check_commit tests/check_ledger_verify tests/check_ledgerd tests/check_holds tests/check_log tests/check_heads tests/check_witness tests/check_answers tests/check_archive tests/check_upgrade
 check_PROGRAMS += $(ledger_checks)
 UNIT_TESTS += $(ledger_checks)
 EXTRA_DIST += src/ledger/RECORDS.md
@@ -22,6 +22,8 @@ tests_check_commit_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_commit_LDADD = $(LEDGER_CHECK)
 tests_check_store_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_store_LDADD = $(LEDGER_CHECK)
+tests_check_holders_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SQLITE_CFLAGS)
+tests_check_holders_LDADD = $(LEDGER_CHECK)
 tests_check_holds_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_check_holds_LDADD = $(LEDGER_CHECK)
 tests_check_log_SOURCES = tests/check_log.c tests/table.c

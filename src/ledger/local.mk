@@ -3,7 +3,7 @@ noinst_LIBRARIES += src/ledger/libledger.a
 src_ledger_libledger_a_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS) $(PQ_CFLAGS) $(CRYPTO_CFLAGS) $(JANSSON_CFLAGS)
 src_ledger_libledger_a_SOURCES = \
 	src/ledger/store.c src/ledger/store.h \
-	src/ledger/sqlite.c src/ledger/sqlite-attempts.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite-settle.c src/ledger/sqlite-pending.c \
+	src/ledger/sqlite.c src/ledger/sqlite-attempts.c src/ledger/sqlite-file.c src/ledger/sqlite-copy.c src/ledger/sqlite-tree.c src/ledger/sqlite-settle.c src/ledger/sqlite-pending.c src/ledger/sqlite-holders.c src/ledger/sqlite-holders.h \
 	src/ledger/sqlite-pending-log.c src/ledger/sqlite-vfs.c src/ledger/sqlite-pending.h src/ledger/sqlite.h \
 	src/ledger/folder.c src/ledger/folder.h \
 	src/ledger/postgres.c src/ledger/postgres-wire.c src/ledger/postgres-link.c src/ledger/postgres-schema.c \

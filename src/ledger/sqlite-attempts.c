@@ -203,8 +203,11 @@ enum err sqlite_live_count(
 enum err sqlite_live_latest(struct store *s, const char *key, const char *client, bool open,
 	int64_t now, uint64_t *count, int64_t *latest)
 {
+	static const enum statement which[2][2] = {
+		{S_LIVE_LATEST, S_LIVE_LATEST_CLIENT}, {S_LIVE_LATEST_KEY, S_LIVE_LATEST_BOTH}};
 	sqlite3_stmt *st;
-	enum err e = sqlite_row(s, &st, S_LIVE_LATEST, "ttii", key, client, now, (int64_t)open);
+	enum err e = sqlite_row(
+		s, &st, which[*key != 0][*client != 0], "ttii", key, client, now, (int64_t)open);
 
 	if (e)
 		return e;
@@ -218,18 +221,9 @@ enum err sqlite_live_latest(struct store *s, const char *key, const char *client
 enum err sqlite_live_shared(struct store *s, const uint8_t spki_sha256[SHA256_SIZE],
 	const char *client, int64_t now, bool *shared)
 {
-	sqlite3_stmt *st;
-	enum err e;
-
 	*shared = pending_shared(pending_of(s), spki_sha256, client, now);
-	if (*shared)
-		return ERR_OK;
-	e = sqlite_row(s, &st, S_LIVE_SHARED, "hti", spki_sha256, client, now);
-	if (e)
-		return e;
-	*shared = sqlite3_column_int(st, 0) != 0;
-	sqlite3_reset(st);
-	return ERR_OK;
+	return *shared ? ERR_OK
+		       : sqlite_holders_other((struct sqlite *)s, spki_sha256, client, now, shared);
 }
 
 static enum err pending_purge(struct pending *p, int64_t expired)
@@ -264,6 +258,7 @@ static enum err stored_purge(struct store *store, int64_t expired, unsigned *gon
 		bool ok = sqlite_text_column(st, 0, key, sizeof(key)) &&
 			  sqlite_text_column(st, 1, client, sizeof(client));
 
+		holders_drop(&((struct sqlite *)store)->holders, sqlite3_column_int64(st, 2));
 		e = ok ? sqlite_counts_add(store, key, client, -1) : ERR_FORMAT;
 		if (e)
 			break;

@@ -136,7 +136,9 @@ static enum err copy_set_up(struct sqlite *s, const char *path, struct refusal *
 			e = sqlite_prepare(s);
 		if (e)
 			return e;
-		e = sqlite_pending_load(s);
+		e = sqlite_holders_find(s);
+		if (!e)
+			e = sqlite_pending_load(s);
 		return e ? refuse(why, e, "ledger", "%s: %s", s->path, sqlite_text(&s->store)) : e;
 	}
 	return refuse(why, sqlite_err(s, rc), "ledger", "%s: %s", s->path, sqlite_text(&s->store));

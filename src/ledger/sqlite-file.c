@@ -47,7 +47,9 @@ static const char schema[] =
 	"CREATE INDEX IF NOT EXISTS attempts_key ON attempts (key, expiry);"
 	"CREATE INDEX IF NOT EXISTS attempts_client ON attempts (client, expiry);"
 	"DROP INDEX IF EXISTS attempts_spki;"
-	"CREATE INDEX IF NOT EXISTS attempts_shared ON attempts (spki_sha256, client, expiry);"
+	"DROP INDEX IF EXISTS attempts_shared;"
+	"CREATE INDEX IF NOT EXISTS attempts_holders ON attempts (idx >> 12,"
+	" substr(spki_sha256, 1, 8), client, expiry);"
 	"CREATE INDEX IF NOT EXISTS attempts_expiry ON attempts (expiry) WHERE issued >= 0;"
 	"CREATE TABLE IF NOT EXISTS counts (kind TEXT NOT NULL, name TEXT NOT NULL,"
 	" live INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;"
@@ -243,6 +245,8 @@ static enum err sqlite_set_up(struct sqlite *s, struct refusal *why)
 	if (!e)
 		e = sqlite_prepare(s);
 	if (!e)
+		e = sqlite_holders_find(s);
+	if (!e)
 		e = sqlite_pending_load(s);
 	if (!e)
 		e = file_check(s, "", &s->file);
@@ -293,6 +297,7 @@ static void sqlite_free(struct sqlite *s)
 	if (s->copy)
 		sqlite_copy_remove(s);
 	pending_free(&s->pending);
+	holders_free(&s->holders);
 	free(s->path);
 	free(s);
 }
@@ -312,14 +317,13 @@ void sqlite_abandon(struct store *store)
 enum err sqlite_tidy(struct store *store)
 {
 	struct sqlite *s = (struct sqlite *)store;
+	enum err e = sqlite_holders_read(s);
 
-	if (s->journal_pages < TIDY_PAGES)
-		return ERR_OK;
+	if (e || s->journal_pages < TIDY_PAGES)
+		return e;
 	s->journal_pages = 0;
-
-	enum err e = sqlite_err(
+	e = sqlite_err(
 		s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
-
 	return e == ERR_NO_ROOM ? ERR_OK : e;
 }
 

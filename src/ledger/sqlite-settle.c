@@ -22,6 +22,8 @@ static enum err attempts_settle(struct store *s, const struct pending *p)
 			continue;
 		e = sqlite_run(s, S_ATTEMPT_PUT, "titiitthit", a->id, a->attempt, a->chain, a->idx,
 			a->issued, a->key, a->client, a->spki_sha256, a->expiry, a->idempotency);
+		if (!e)
+			e = holders_add(&((struct sqlite *)s)->holders, a);
 		if (!e && counted &&
 			(strcmp(counted->key, a->key) != 0 ||
 				strcmp(counted->client, a->client) != 0)) {

@@ -6,7 +6,20 @@
 #include <stdarg.h>
 #include <sys/types.h>
 
+#include "sqlite-holders.h"
 #include "sqlite-pending.h"
+
+/* How many live at ?3, and the latest expiry: those counted, less what is not issued (unless ?4) or
+ * has expired and was not purged. counted: of the table counts; whose: of attempts. */
+#define LIVE_OF(counted, whose)                                                                    \
+	"SELECT coalesce((SELECT sum(live) FROM counts WHERE " counted "), 0) - "                  \
+	"(SELECT count(*) FROM attempts WHERE " whose " AND issued >= 0 AND expiry <= ?3) - "      \
+	"(SELECT count(*) FROM attempts INDEXED BY attempts_open WHERE issued < 0 AND " whose      \
+	" AND (expiry <= ?3 OR NOT ?4)), "                                                         \
+	"max(coalesce((SELECT expiry FROM attempts WHERE " whose                                   \
+	" AND issued >= 0 AND expiry > ?3 ORDER BY expiry DESC LIMIT 1), 0), "                     \
+	"coalesce((SELECT max(expiry) FROM attempts INDEXED BY attempts_open WHERE issued < 0 "    \
+	"AND ?4 AND " whose " AND expiry > ?3), 0))"
 
 /* X(name, SQL) */
 #define STATEMENTS(X)                                                                              \
@@ -43,18 +56,24 @@
 	X(LIVE_CLIENT,                                                                             \
 		"SELECT coalesce((SELECT live FROM counts WHERE kind = 'client' AND name = ?2), "  \
 		"0) - (SELECT count(*) FROM attempts WHERE client = ?2 AND expiry <= ?3)")         \
-	X(LIVE_LATEST, "SELECT count(*), coalesce(max(expiry), 0) FROM attempts WHERE "            \
-		       "client <> '' AND (issued >= 0 OR ?4) AND expiry > ?3 AND "                 \
-		       "(?1 = '' OR key = ?1) AND (?2 = '' OR client = ?2)")                       \
-	X(LIVE_SHARED, "SELECT EXISTS (SELECT 1 FROM attempts WHERE spki_sha256 = ?1 AND "         \
-		       "client > '' AND client < ?2 AND expiry > ?3) OR EXISTS (SELECT 1 FROM "    \
-		       "attempts WHERE spki_sha256 = ?1 AND client > ?2 AND expiry > ?3)")         \
+	X(LIVE_LATEST, LIVE_OF("kind = 'key'", "client <> ''"))                                    \
+	X(LIVE_LATEST_KEY, LIVE_OF("kind = 'key' AND name = ?1", "key = ?1 AND client <> ''"))     \
+	X(LIVE_LATEST_CLIENT, LIVE_OF("kind = 'client' AND name = ?2", "client = ?2"))             \
+	X(LIVE_LATEST_BOTH, "SELECT count(*), coalesce(max(expiry), 0) FROM attempts WHERE "       \
+			    "key = ?1 AND client = ?2 AND (issued >= 0 OR ?4) AND expiry > ?3")    \
+	X(HOLDERS_AFTER,                                                                           \
+		"SELECT idx >> 12 FROM attempts WHERE idx >> 12 >= ?1 ORDER BY idx >> 12 LIMIT 1") \
+	X(HOLDERS_RUN,                                                                             \
+		"SELECT substr(spki_sha256, 1, 8), client FROM attempts WHERE idx >> 12 = ?1")     \
+	X(HOLDERS_OTHER, "SELECT EXISTS (SELECT 1 FROM attempts WHERE idx >> 12 = ?1 AND "         \
+			 "substr(spki_sha256, 1, 8) = substr(?2, 1, 8) AND client <> '' AND "      \
+			 "client <> ?3 AND expiry > ?4 AND spki_sha256 = ?2)")                     \
 	X(PENDING_PUT, "INSERT INTO pending VALUES (NULL, ?1)")                                    \
 	X(PENDING_GET, "SELECT done FROM pending ORDER BY number")                                 \
 	X(PENDING_CLEAR, "DELETE FROM pending")                                                    \
 	X(PURGE_ATTEMPTS, "DELETE FROM attempts WHERE (id, attempt) IN (SELECT id, attempt FROM "  \
 			  "attempts WHERE issued >= 0 AND expiry < ?1 ORDER BY expiry LIMIT 512) " \
-			  "RETURNING key, client")                                                 \
+			  "RETURNING key, client, idx")                                            \
 	X(PURGE_IDEMPOTENCY,                                                                       \
 		"DELETE FROM idempotency WHERE (client, key, name) IN (SELECT client, key, name "  \
 		"FROM idempotency WHERE time < ?1 ORDER BY time LIMIT 512)")                       \
@@ -93,6 +112,7 @@ struct sqlite {
 	sqlite3_stmt *statement[STATEMENT_COUNT];
 	char *path;
 	struct pending pending;
+	struct holders holders;
 	bool purged; /* nothing was left of what had expired and was to be forgotten at these */
 	int64_t expired, forgotten;
 	enum { HOLDS_UNASKED, HOLDS_NONE, HOLDS_SOME } holds;

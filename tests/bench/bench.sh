@@ -2,7 +2,8 @@
 # Measures the service beside the floors that its figures are judged by, in one run: `make bench`.
 #   BENCH_RUNS=3 BENCH_SECONDS=4   how often and how long each figure is measured
 #   BENCH_ROWS="1 2 3 ..."         only these rows (see rows.py); the floors are always measured
-#   BENCH_DCS=1000000              how many DCs the long rows (7, 8, 9) issue
+#   BENCH_RECORDS=1000000          how many records the old ledger of rows 7 and 9 has; a DC is two
+#   BENCH_DCS=1000000              after how many DCs memory is looked at (row 8)
 #   BENCH_WARM_UP=1 BENCH_FLOOR_SECONDS=2 BENCH_REST=12
 #   BENCH_JSON=FILE                the table as JSON, too
 #   MODULE=... URI=... PIN_FILE=...  another PKCS#11 module and a P-256 key in it: rows 1 to 4 and 6; where it
@@ -19,7 +20,8 @@ grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h" && {
 	exit 1
 }
 warm_up=${BENCH_WARM_UP:-1}
-runs=${BENCH_RUNS:-3} seconds=${BENCH_SECONDS:-4} dcs=${BENCH_DCS:-1000000}
+runs=${BENCH_RUNS:-3} seconds=${BENCH_SECONDS:-4}
+records=${BENCH_RECORDS:-1000000} dcs=${BENCH_DCS:-1000000}
 rows=${BENCH_ROWS:-1 2 3 4 5 6 7 8 9 10 11}
 [ -z "${MODULE-}" ] || rows=$(echo "$rows" | tr ' ' '\n' | grep -xE '1|2|3|4|6' | tr '\n' ' ')
 e2e_begin

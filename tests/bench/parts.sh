@@ -186,7 +186,8 @@ slow_module_row() {
 	CONF_MODULE=$module CONF_ENVIRONMENT=$environment CONF_TOKEN=$token
 }
 
-batches() { # CREDENTIALS
+batches() { # CREDENTIALS, a multiple of 256 of them
+	[ "$1" -ge 256 ] || return 0
 	batch_load --clients 4 --requests $(($1 / 256)) --seconds 100000
 	[ "$(loaded counted)" = $(($1 / 256 * 256)) ] || fail "not all were issued: $(cat "$WORK/out/load")"
 }
@@ -251,37 +252,59 @@ idle_memory() {
 	memory
 }
 
-# Rows 7 (the first), 8 and 9: young, then after BENCH_DCS credentials. Memory is compared idle with
-# idle, and both times single requests and batches came before: it is age that is looked at.
+# How many more credentials until there are so many records.
+short_of() { # RECORDS
+	curl -s --max-time 10 "$MONITOR/metrics" |
+		awk -v want="$1" '/^dcsign_ledger_records/ { n += $2 } END { print (want > n ? int((want - n) / 2) : 0) }'
+}
+
+# Rows 7 (the first), 8 and 9, with 10 keys in all: www, www384 and 8 of the 10.
 age_rows() {
-	local run since
 	keys_make 10
 	ln -sfn hsm-10 "$WORK/hsm"
-	# 10 keys in all: www, www384 and 8 of the 10
 	EXTRA=$(awk '/^key k/ { n++ } n <= 8' "$WORK/keys-10/keys.conf") service_keys=10
+	wanted 7 9 && old_ledger_rows
+	wanted 8 && memory_rows
+	EXTRA='' service_keys=2
+	ln -sfn hsm-0 "$WORK/hsm"
+}
+
+# A ledger of BENCH_RECORDS records and a new one, by turns: what else the machine does meets both.
+old_ledger_rows() {
+	local run since
+	fresh_service
+	note "issuing until there are $records records"
+	batches "$(short_of "$records")"
+	note "$(curl -s "$MONITOR/metrics" | grep '^dcsign_ledger_records')"
+	service_stop
+	for run in $(seq "$runs"); do
+		mv "$WORK/state" "$WORK/state-old"
+		fresh_service
+		rate16 young_rate
+		service_stop
+		rm -rf "$WORK/state"
+		mv "$WORK/state-old" "$WORK/state"
+		since=$(/usr/bin/python3 -c 'import time; print(time.monotonic())')
+		service_spawn
+		sample first_dc "$(/usr/bin/python3 "$here/first_dc.py" "$PORT" "$WORK/pki" "$(head -1 "$WORK/bodies")" "$since")"
+		rate16 aged_rate
+		service_stop
+	done
+}
+
+# Memory is compared idle with idle, and both times single requests and batches came before: it is age
+# that is looked at.
+memory_rows() {
 	fresh_service
 	sample idle_memory "$(memory)"
-	for run in $(seq "$runs"); do
-		rate16 young_rate
-	done
+	issue_load --clients 16 --seconds "$seconds"
 	batches $((dcs / 100 + 1024))
 	sample young_memory "$(idle_memory)"
 	note "issuing $dcs credentials"
 	batches "$dcs"
+	issue_load --clients 16 --seconds "$seconds"
 	sample aged_memory "$(idle_memory)"
-	for run in $(seq "$runs"); do
-		rate16 aged_rate
-	done
-	note "$(curl -s "$MONITOR/metrics" | grep '^dcsign_ledger_records')"
 	service_stop
-	for run in $(seq "$runs"); do
-		since=$(/usr/bin/python3 -c 'import time; print(time.monotonic())')
-		service_spawn
-		sample first_dc "$(/usr/bin/python3 "$here/first_dc.py" "$PORT" "$WORK/pki" "$(head -1 "$WORK/bodies")" "$since")"
-		service_stop
-	done
-	EXTRA='' service_keys=2
-	ln -sfn hsm-0 "$WORK/hsm"
 }
 
 # Row 10: a PostgreSQL server of this run's own. Left out, and said so, where Debian's is missing.
