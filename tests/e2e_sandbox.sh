@@ -65,10 +65,10 @@ try api $EACCES read "$log_secret"
 try api $EACCES read "$WORK/state/ledger.db"
 try api $EACCES read /etc/passwd
 try api $EACCES write "$WORK/out/api"
-for action in 'execute /bin/true' inet ptrace memory; do
+for action in 'execute /bin/true' fork inet unix ptrace kill memory; do
 	try api killed "$action"
 done
-for action in fork unix kill; do
+for action in 'execute /bin/true' fork inet unix ptrace kill memory; do
 	try ledger killed $action
 done
 try ledger 0 main write "$WORK/state/beside-the-ledger"
