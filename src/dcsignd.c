@@ -18,8 +18,6 @@
 #include "notify.h"
 #include "parent.h"
 
-#define DRAIN_MS 5000
-
 static const char usage[] =
 	"usage: dcsignd [-n] [-c FILE]\n"
 	"Issues TLS Delegated Credentials (RFC 9345) with keys in HSMs. Stays in the foreground.\n"
@@ -191,7 +189,7 @@ static void stop(struct parent *p)
 	LOG(LOG_LEVEL_INFO, "stopping");
 	notify_stopping();
 	p->stopping = ROLE_API;
-	p->stop_until = parent_now() + DRAIN_MS;
+	p->stop_until = parent_now() + p->drain_ms;
 	close_listeners(p);
 	births_signal(p, ROLE_API, SIGTERM);
 }

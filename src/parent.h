@@ -77,6 +77,7 @@ struct parent {
 	struct watched *watched;
 	size_t watched_count;
 	int64_t watch_ms; /* from one look at them to the next */
+	int64_t drain_ms; /* for all to end in */
 	uint64_t serial;
 	bool started;	/* every child has taken its first configuration */
 	bool announced; /* the service manager knows that we are ready */

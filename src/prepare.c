@@ -15,6 +15,7 @@
 #include "parent.h"
 #include "sockets.h"
 
+#define DRAIN_MS     5000
 #define LOCK_WAIT_MS 3000
 
 void parent_say(const char *fmt, ...)
@@ -71,13 +72,16 @@ int prepare_environment(struct parent *p)
 		if (passes(environ[i]) && (p->environment[n++] = strdup(environ[i])) == NULL)
 			return EXIT_TEMPORARY;
 	p->watch_ms = WATCH_MS;
+	p->drain_ms = DRAIN_MS;
 	p->credentials = kept("CREDENTIALS_DIRECTORY");
 #ifdef DCSIGN_TEST_HOOKS
 	p->programs = kept("DCSIGN_LIBEXECDIR");
-	const char *watch_ms = getenv("DCSIGN_WATCH_MS");
+	const char *watch_ms = getenv("DCSIGN_WATCH_MS"), *drain_ms = getenv("DCSIGN_DRAIN_MS");
 
 	if (watch_ms != NULL)
 		p->watch_ms = atoll(watch_ms);
+	if (drain_ms != NULL)
+		p->drain_ms = atoll(drain_ms);
 #endif
 	return clearenv() == 0 ? 0 : EXIT_BROKEN;
 }

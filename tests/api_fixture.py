@@ -178,7 +178,7 @@ class Service:
         if answer != "ok":
             raise AssertionError("configuration refused: " + answer)
         self.expect("ready")
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while self.readyz()[0] != 200:
             if time.monotonic() > until:
                 raise AssertionError("not ready: %r" % (self.readyz(),))
@@ -199,8 +199,14 @@ class Service:
         self.process.stdin.flush()
         return [self.expect(answer) for answer in (answers or ("done",))][-1]
 
+    def deadline(self, ms):
+        """Of requests from now on; without it none comes because the machine is busy."""
+        self.tell("deadline %d" % ms)
+        if self.tell("reload", "config ") != "ok":
+            raise AssertionError("configuration refused")
+
     def readyz(self, query=""):
-        connection = http.client.HTTPConnection("127.0.0.1", self.monitor, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.monitor, timeout=60)
         connection.request("GET", "/readyz" + query)
         response = connection.getresponse()
         body = json.loads(response.read())
@@ -218,15 +224,15 @@ class Service:
             context.load_cert_chain(self.pki.path(client + ".pem"), self.pki.path(client + ".key"))
         return context
 
-    def connect(self, client="edge", timeout=10):
+    def connect(self, client="edge", timeout=60):
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout,
                                            context=self.context(client))
 
-    def raw(self, client="edge", timeout=10):
+    def raw(self, client="edge", timeout=60):
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         return self.context(client).wrap_socket(plain, server_hostname="127.0.0.1")
 
-    def plain(self, listener, timeout=10):
+    def plain(self, listener, timeout=60):
         """A connection to the listener that is called so: "unix" or "monitor"."""
         if listener == "monitor":
             return socket.create_connection(("127.0.0.1", self.monitor), timeout=timeout)
@@ -238,7 +244,7 @@ class Service:
     def close(self):
         if self.process.poll() is None:
             self.process.stdin.close()
-            self.process.wait(10)
+            self.process.wait(60)
         self.process.stdout.close()
         self.stderr.close()
 
@@ -285,6 +291,15 @@ def side_by_side(*calls, workers=None):
     with concurrent.futures.ThreadPoolExecutor(workers or len(calls)) as pool:
         for call in [pool.submit(call) for call in calls]:
             call.result()
+
+
+def wait_until(condition, words="it does not come"):
+    """As long as a busy machine takes."""
+    until = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(words)
+        time.sleep(0.05)
 
 
 class Case(unittest.TestCase):

@@ -39,7 +39,7 @@ static char unix_path[200];
 static char hsm_mode[32] = "answer";
 static enum err refusal = ERR_NOT_FOUND;
 static bool key_served = true, ledger_silent, ledger_damaged, ledger_holds;
-static unsigned issued, deadline_limit = 1500, queue = 1024, per_address;
+static unsigned issued, deadline_limit = 10000, queue = 1024, per_address;
 static int swarm; /* answers are kept back until so many wait */
 static struct {
 	uint64_t serial;

@@ -278,7 +278,7 @@ START_TEST(another_user)
 	ck_assert_int_eq(chown(folder, 65534, 65534), 0);
 	if (child_spawn(&spec, &pid, &control) != ERR_OK && errno == EACCES)
 		return; /* the build folder is closed to others */
-	for (int i = 0; i < 500 && access(folder, F_OK) == 0; i++) {
+	for (int i = 0; i < 3000 && access(folder, F_OK) == 0; i++) {
 		char path[128];
 
 		snprintf(path, sizeof path, "%s/log", folder);
@@ -315,7 +315,7 @@ START_TEST(dies_with_its_parent)
 	/* A second holder of its control channel would not matter: it is the kernel that kills. */
 	kill(parent, SIGKILL);
 	ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 6000; i++) {
 		char path[64], state[512] = "";
 		int fd;
 

@@ -33,7 +33,7 @@ static uint8_t inbox[MSG_MAX];
 static size_t receive(int fd, struct msg_head *head, struct reader *body)
 {
 	size_t len = 0, count = 0;
-	enum err e = channel_receive(fd, inbox, sizeof inbox, &len, NULL, &count, 10000);
+	enum err e = channel_receive(fd, inbox, sizeof inbox, &len, NULL, &count, 60000);
 
 	if (e != ERR_OK)
 		return 0;
@@ -161,7 +161,7 @@ static int wait_exit(struct process *p)
 {
 	int status = -1;
 
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 6000; i++) {
 		if (waitpid(p->pid, &status, WNOHANG) == p->pid)
 			return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 		usleep(10000);
@@ -203,7 +203,7 @@ static enum err state_of(struct process *p, const char *key, enum err wanted)
 {
 	enum err e = ERR_COUNT;
 
-	for (int i = 0; i < 500 && e != wanted; i++) {
+	for (int i = 0; i < 6000 && e != wanted; i++) {
 		get_state(p);
 		for (uint16_t k = 0; k < state.count; k++)
 			if (strcmp(state.key[k].name, key) == 0)

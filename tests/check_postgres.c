@@ -53,11 +53,15 @@ static void verified(void)
 
 #define TERMINATE "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'node'"
 
+/* Once a node waits in its commit: for the trigger below, or for a standby. */
 static void *terminate_soon(void *arg)
 {
 	(void)arg;
-	usleep(500000);
-	help_sql(TERMINATE);
+	help_sql("DO $$ BEGIN FOR i IN 1..1200 LOOP PERFORM pg_stat_clear_snapshot(); "
+		 "IF EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'node' AND "
+		 "wait_event IN ('PgSleep', 'SyncRep')) THEN PERFORM pg_terminate_backend(pid) "
+		 "FROM pg_stat_activity WHERE usename = 'node'; RETURN; END IF; "
+		 "PERFORM pg_sleep(0.05); END LOOP; END $$");
 	return NULL;
 }
 
@@ -124,12 +128,42 @@ START_TEST(a_commit_that_was_not_made)
 }
 END_TEST
 
+static void hear_cancelled(void *arg, const char *text)
+{
+	*(bool *)arg |= strstr(text, "canceling wait for synchronous replication") != NULL;
+}
+
+/* Until commits do wait for one, which a process of the server's own has to see first. */
+static void wait_for_standby(void)
+{
+	char url[HELP_URL];
+	bool waited = false;
+	PGconn *c;
+
+	help_url(url, "owner");
+	c = PQconnectdb(url);
+	PQsetNoticeProcessor(c, hear_cancelled, &waited);
+	for (int i = 0; !waited && i < 3000; i++) {
+		ck_assert_int_eq(
+			PQsendQuery(c, "SELECT pg_logical_emit_message(true, 'probe', '')"), 1);
+		while (PQconsumeInput(c) == 1 && PQisBusy(c)) {
+			usleep(20000);
+			help_sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE "
+				 "wait_event = 'SyncRep'");
+		}
+		for (PGresult *r; (r = PQgetResult(c)) != NULL;)
+			PQclear(r);
+	}
+	PQfinish(c);
+	ck_assert(waited);
+}
+
 /* The server fails after it has committed and before it says so: what was asked for is there. */
 START_TEST(a_commit_whose_answer_was_lost)
 {
 	help_sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
 	help_sql("SELECT pg_reload_conf()");
-	usleep(300000);
+	wait_for_standby();
 
 	enum err e = put_and_lose(&s[0].authorised);
 

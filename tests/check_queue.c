@@ -14,7 +14,7 @@
 #include "token.h"
 
 #define MOST	16
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct batch { /* the script's place in a request */
 	enum { BEGIN, AUTHORISED, CONCLUDED } next;

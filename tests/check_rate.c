@@ -16,12 +16,13 @@
 #define DELAY_MS  20
 #define WARM_MS	  500 /* sessions are opened */
 #define RUN_MS	  3000
+#define MOST_MS	  60000 /* for a window in which the machine does nothing else */
 #define WINDOW_MS 500
 
 static struct token *token;
 static struct token_key key;
 static _Atomic unsigned failed;
-static int64_t until;
+static _Atomic int64_t until;
 
 static void *sign_on(void *arg)
 {
@@ -30,7 +31,7 @@ static void *sign_on(void *arg)
 
 	(void)arg;
 	while (monotonic_ms() < until) {
-		if (token_session_take(token, until + 2000, &s, NULL) != ERR_OK) {
+		if (token_session_take(token, monotonic_ms() + 60000, &s, NULL) != ERR_OK) {
 			failed++;
 			continue;
 		}
@@ -52,7 +53,9 @@ START_TEST(distant_token)
 	char module[512], rules[256];
 	const char *long_run = getenv("DCSIGN_TESTS");
 	struct refusal why;
-	double busy = 0; /* in the best window */
+	double busy = 0, /* in the best window */
+		least = long_run != NULL && strcmp(long_run, "long") == 0 ? 0.97 : 0.80;
+	int64_t begun;
 
 	if (!fixture_token(&fixture))
 		return;
@@ -66,11 +69,13 @@ START_TEST(distant_token)
 	ck_assert_msg(token_open(&token, &spec, &why) == ERR_OK, "%s", why.detail);
 	ck_assert_int_eq(token_login(token, FIXTURE_PIN, &why), LOGIN_DONE);
 	ck_assert_int_eq(token_key_find(token, "pkcs11:object=k", &key, &why), ERR_OK);
-	until = monotonic_ms() + WARM_MS + RUN_MS;
+	begun = monotonic_ms();
+	until = begun + WARM_MS + MOST_MS;
 	for (int i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, sign_on, NULL), 0);
 	usleep(WARM_MS * 1000);
-	while (monotonic_ms() < until - WINDOW_MS) {
+	while (monotonic_ms() < until - WINDOW_MS &&
+		(busy <= least || monotonic_ms() < begun + WARM_MS + RUN_MS - WINDOW_MS)) {
 		int64_t begin = monotonic_ms();
 		uint64_t count = counter_get(COUNTER_SIGNATURES), us = counter_get(COUNTER_SIGN_US);
 		double ms, part;
@@ -86,13 +91,13 @@ START_TEST(distant_token)
 			SESSIONS);
 		busy = part > busy ? part : busy;
 	}
+	until = 0;
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
 	ck_assert_uint_eq(failed, 0);
 	/* What a busy machine adds to each 20 ms inside the module is not ours; it takes its part
 	 * between two calls, too. */
-	ck_assert_msg(busy > (long_run != NULL && strcmp(long_run, "long") == 0 ? 0.97 : 0.80),
-		"only %.1f %% of the sessions are busy", 100 * busy);
+	ck_assert_msg(busy > least, "only %.1f %% of the sessions are busy", 100 * busy);
 	token_close(token);
 	buf_free(&pem);
 	fixture_token_end(&fixture);

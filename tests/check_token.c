@@ -250,8 +250,8 @@ START_TEST(sessions)
 	log_in();
 	ck_assert_int_eq(token_key_find(token, "pkcs11:object=k", &key, &why), ERR_OK);
 	ck_assert_int_eq(key.type, KEY_EC_P384);
-	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 1000, &a, &why), ERR_OK);
-	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 1000, &b, &why), ERR_OK);
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 60000, &a, &why), ERR_OK);
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 60000, &b, &why), ERR_OK);
 	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 50, &c, &why), ERR_TIMEOUT);
 	ck_assert_uint_eq(token_sessions_open(token), 3); /* with the keeper */
 	token_session_spoil(b);
@@ -267,14 +267,14 @@ START_TEST(sessions)
 	token_session_give(a);
 	ck_assert_uint_eq(token_sessions_open(token), 2);
 	/* a handle that is none: the token is lost for this process */
-	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 50, &a, &why), ERR_OK);
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 60000, &a, &why), ERR_OK);
 	key.handle = 987654;
 	token_sign(a, &key, scheme_by_code(SCHEME_ECDSA_P384), (const uint8_t *)"m", 1, &made);
 	ck_assert_int_eq(made.outcome, SIGN_NOT_DONE);
 	ck_assert(!made.again);
 	token_session_give(a);
 	ck_assert(token_lost(token));
-	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 50, &a, &why), ERR_TOKEN);
+	ck_assert_int_eq(token_session_take(token, monotonic_ms() + 60000, &a, &why), ERR_TOKEN);
 	buf_free(&pem);
 	finish();
 }

@@ -20,7 +20,7 @@ json="{\"public_key\":\"$spki\"}"
 
 keys() { # HOW-MANY WHEN
 	local n
-	for n in $(seq 300); do
+	for n in $(seq 600); do
 		[ "$(keys_ready)" = "$1" ] && return
 		sleep 0.1
 	done
@@ -49,7 +49,7 @@ start_refused() {
 	config_write
 	: >"$WORK/log"
 	service_spawn
-	for n in $(seq 300); do
+	for n in $(seq 600); do
 		[ "$(issue edge www "$json")" = 503 ] && [ "$(member code)" = clock_untrusted ] && break
 		alive "$PID" || fail "$1: dcsignd has ended"
 		sleep 0.1

@@ -226,13 +226,13 @@ configure 'lifetime = 1000s' 'reload_pid_file = server.pid' 'reload_signal = USR
 import signal, time
 signal.signal(signal.SIGUSR1, lambda *_: open("signalled", "w").close())
 open("server.ready", "w").close()
-time.sleep(60)' &
+time.sleep(600)' &
 server=$!
 echo $server >server.pid
-for _ in $(seq 100); do [ -e server.ready ] && break; sleep 0.05; done
+for _ in $(seq 1200); do [ -e server.ready ] && break; sleep 0.05; done
 due
 once 0 "server told"
-for _ in $(seq 100); do [ -e signalled ] && break; sleep 0.05; done
+for _ in $(seq 1200); do [ -e signalled ] && break; sleep 0.05; done
 [ -e signalled ] || failed "no signal came"
 kill $server
 wait $server 2>/dev/null
@@ -268,9 +268,9 @@ import fcntl, sys, time
 f = open("dc/.lock", "r+")
 fcntl.flock(f, fcntl.LOCK_EX)
 open("locked", "w").close()
-time.sleep(60)' &
+time.sleep(600)' &
 holder=$!
-for _ in $(seq 100); do [ -e locked ] && break; sleep 0.05; done
+for _ in $(seq 1200); do [ -e locked ] && break; sleep 0.05; done
 once 4 "another dcsign agent looks after this folder"
 cat agent.conf - >two.conf <<EOC
 credential second { service = main
@@ -282,7 +282,7 @@ credential second { service = main
 EOC
 once 4 "credential=second" two.conf
 [ -e second/key.pem ] || failed "the other credential waits for the locked one"
-timeout 20 "$dcsign" agent -c agent.conf >out 2>&1
+timeout 100 "$dcsign" agent -c agent.conf >out 2>&1
 [ $? -eq 4 ] || failed "the daemon starts without its folder: $(cat out)"
 kill $holder
 wait $holder 2>/dev/null
@@ -347,13 +347,14 @@ if [ -n "$lib" ]; then
 	control
 	configure 'lifetime = 1000s'
 	echo +0 >step
+	rm -f metrics.prom
 	LD_PRELOAD=$lib FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_NO_CACHE=1 FAKETIME_FORCE_MONOTONIC_FIX=0 \
 		FAKETIME_TIMESTAMP_FILE=$FAKE/step ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 \
 		"$dcsign" agent -c agent.conf >out 2>&1 &
 	server=$!
-	sleep 2
+	for _ in $(seq 600); do [ -e metrics.prom ] && break; sleep 0.1; done
 	echo +300 >step
-	for _ in $(seq 300); do
+	for _ in $(seq 600); do
 		grep -q "this machine's clock was stepped" out && break
 		kill -0 $server 2>/dev/null || break
 		sleep 0.1

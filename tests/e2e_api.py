@@ -16,7 +16,7 @@ import time
 import unittest
 
 from api_fixture import (CLIENT, CREDENTIALS, CSR, CSR_PEM, DAY, NOW, READ, SOURCE, SPKI, Authority, Case, Pki,
-                         Service, ask, hashes, main, pem, read_all, serialization, uri, x509)
+                         Service, ask, hashes, main, pem, read_all, serialization, uri, wait_until, x509)
 
 
 class Answers(Case):
@@ -61,7 +61,7 @@ class Answers(Case):
         self.assertEqual(int(told["spki_len"]),
                          len(CSR.public_bytes(serialization.Encoding.DER)))
         self.assertEqual(told["request"], response.getheader("X-Request-Id"))
-        self.assertTrue(0 < int(told["deadline"]) <= 1500)
+        self.assertTrue(0 < int(told["deadline"]) <= 10000)
 
     def test_raw_and_replayed(self):
         response, body = ask(self.connection, "POST", CREDENTIALS,
@@ -309,7 +309,7 @@ class Answers(Case):
         self.assertEqual(len({number for _, number in results}), 50)
 
     def test_monitor(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.service.monitor, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.monitor, timeout=60)
         self.assertEqual(ask(connection, "GET", "/healthz")[0].status, 200)
         status, body = self.service.readyz()
         self.assertEqual((status, body["ready"], body["node"], body["single_user"]),
@@ -396,21 +396,19 @@ class Alarms(unittest.TestCase):
 
         def seen(mark):
             ready = {(a["certificate"], a["within_days"]) for a in service.readyz()[1]["alarms"]}
-            connection = http.client.HTTPConnection("127.0.0.1", service.monitor, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", service.monitor, timeout=60)
             page = ask(connection, "GET", "/metrics")[1].decode()
             connection.close()
             metric = {(k, int(d)) for k, d in re.findall(
                 r'(?m)^dcsign_certificate_ends_soon\{certificate="(\w+)",of="[^"]+",within_days="(\d+)"\} 1$', page)}
             log = {(k, int(d)) for k, d in re.findall(
                 r'event="a certificate ends soon" certificate=(\w+) .*within_days=(\d+)', service.log()[mark:])}
-            self.assertEqual(ready, log)
-            self.assertLessEqual(ready, metric)
-            return ready
+            return ready, log, ready <= metric
 
         days(40, 31, 40)
         service = Service(pki)
         self.addCleanup(service.close)
-        self.assertEqual(seen(0), set())
+        wait_until(lambda: seen(0) == (set(), set(), True))
         for ca, server, delegation, wanted in (
                 (40, 29, 40, {("server", 30)}), (40, 6, 40, {("server", 7)}),
                 (29, 29, 29, {("client_ca", 30), ("server", 30), ("delegation", 30)}),
@@ -418,8 +416,7 @@ class Alarms(unittest.TestCase):
             mark = len(service.log())
             days(ca, server, delegation)
             self.assertEqual(service.tell("reload", "config "), "ok")
-            time.sleep(0.3)
-            self.assertEqual(seen(mark), wanted)
+            wait_until(lambda: seen(mark) == (wanted, wanted, True), (wanted, seen(mark)))
 
 
 class Handshakes(Case):
@@ -431,10 +428,7 @@ class Handshakes(Case):
                 connection.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n\r\n")
                 time.sleep(0.1)  # were the connection closed at once, a reset would beat the alert
                 self.assertEqual(connection.recv(100), b"", "answered")
-        until = time.monotonic() + 5
-        while not re.search(reason, self.service.log()[self.mark:]):
-            self.assertLess(time.monotonic(), until, self.service.log()[self.mark:])
-            time.sleep(0.05)
+        wait_until(lambda: re.search(reason, self.service.log()[self.mark:]), self.service.log()[self.mark:])
 
     def setUp(self):
         time.sleep(1.05)  # the log takes one such line a second
@@ -546,11 +540,17 @@ class Reloads(Case):
 
     def test_crl_runs_out(self):
         self.pki.crl([], next_update=datetime.datetime.now(datetime.timezone.utc) - NOW
-                     + datetime.timedelta(seconds=3))
+                     + datetime.timedelta(seconds=10))
         self.assertEqual(self.service.tell("reload", "config "), "ok")
         self.assertEqual(ask(self.connection, "GET", "/v1/whoami")[0].status, 200)
-        time.sleep(4)
-        self.problem(ask(self.connection, "GET", "/v1/whoami"), 403, "unknown_client")
+        answers = [None]
+
+        def refused():
+            answers[0] = ask(self.connection, "GET", "/v1/whoami")
+            return answers[0][0].status != 200
+
+        wait_until(refused)
+        self.problem(answers[0], 403, "unknown_client")
         with self.assertRaises((ssl.SSLError, ConnectionError)):
             connection = self.service.connect()
             ask(connection, "GET", "/v1/whoami")
@@ -561,6 +561,11 @@ class Reloads(Case):
 class Failures(Case):
     """The other processes are slow, lost, or broken."""
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.service.deadline(1500)
+
     def setUp(self):
         self.connection = self.service.connect()
         self.addCleanup(self.connection.close)
@@ -570,10 +575,10 @@ class Failures(Case):
         self.addCleanup(self.service.tell, "mode answer")
         begin = time.monotonic()
         self.problem(ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM}), 504, "outcome_unknown")
-        self.assertTrue(1.4 < time.monotonic() - begin < 2.5, time.monotonic() - begin)
+        self.assertTrue(1.4 < time.monotonic() - begin < 30, time.monotonic() - begin)
         self.problem(ask(self.connection, "POST", CREDENTIALS + "?dry_run=true", {"csr": CSR_PEM}), 504,
                      "timeout")
-        time.sleep(1)
+        wait_until(lambda: self.service.readyz()[0] == 503)
         status, body = self.service.readyz()
         self.assertEqual((status, body["keys"][0]["ready"], body["ledger"]["ready"]), (503, False, True))
 
@@ -584,12 +589,12 @@ class Failures(Case):
 
         def one():
             connection = self.service.connect()
-            answers.append(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM}))
+            answers.append(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM}, Idempotency_Key="lost"))
             connection.close()
 
         thread = threading.Thread(target=one)
         thread.start()
-        time.sleep(0.5)
+        wait_until(lambda: "idempotency=lost " in self.service.tell("last", "last "))
         self.service.tell("hsm_close")
         thread.join()
         self.problem(answers[0], 504, "outcome_unknown")
@@ -599,31 +604,27 @@ class Failures(Case):
         self.assertEqual(self.service.readyz()[0], 503)
         self.service.tell("mode answer")
         self.service.tell("hsm_open")
-        until = time.monotonic() + 5
-        while ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status != 201:
-            self.assertLess(time.monotonic(), until)
-            time.sleep(0.05)
+        wait_until(lambda: ask(self.connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status == 201)
 
     def test_key_not_served(self):
         self.service.tell("served 0")
-        time.sleep(1)
+        wait_until(lambda: self.service.readyz("?key=www")[0] == 503)
         status, body = self.service.readyz("?key=www")
         self.assertEqual((status, body["keys"][0]["code"], body["keys"][0]["detail"]),
                          (503, "key_missing", "no such object"))
         self.service.tell("served 1")
-        time.sleep(1)
-        self.assertEqual(self.service.readyz("?key=www")[0], 200)
+        wait_until(lambda: self.service.readyz("?key=www")[0] == 200)
 
     def test_ledger_silent(self):
         self.service.tell("ledger_silent 1")
         response, body = ask(self.connection, "GET", "/v1/keys/www")
         self.assertEqual((response.status, body["live"]), (200, None))
-        time.sleep(1.5)
-        self.assertEqual((self.service.readyz()[0], self.service.readyz()[1]["ledger"]["ready"]),
-                         (503, False))
+        wait_until(lambda: (self.service.readyz()[0], self.service.readyz()[1]["ledger"]["ready"]) == (503, False))
         self.service.tell("ledger_silent 0")
 
     def test_queue(self):
+        self.service.deadline(10000)  # all ten ask before the first is at its end
+        self.addCleanup(self.service.deadline, 1500)
         self.service.tell("queue 4")
         self.service.tell("reload", "config ")
         self.service.tell("mode silent")
@@ -690,21 +691,22 @@ class Ends(unittest.TestCase):
 
     def test_drain(self):
         service = self.start()
+        service.deadline(6000)
         service.tell("mode silent")
         statuses = []
 
         def one():
             connection = service.connect()
-            statuses.append(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM})[0].status)
+            statuses.append(ask(connection, "POST", CREDENTIALS, {"csr": CSR_PEM}, Idempotency_Key="last")[0].status)
             connection.close()
 
         idle = service.connect()
         self.assertEqual(ask(idle, "GET", "/v1/whoami")[0].status, 200)
         thread = threading.Thread(target=one)
         thread.start()
-        time.sleep(0.5)
+        wait_until(lambda: "idempotency=last " in service.tell("last", "last "))
         service.tell("term")
-        time.sleep(0.3)
+        wait_until(lambda: "event=stopping" in service.log())
         response, body = ask(idle, "GET", "/v1/whoami")
         self.assertEqual((response.status, body["code"]), (503, "stopping"))
         idle.close()

@@ -21,7 +21,7 @@ own_module() {
 	"$DCSIGN" keys generate --module "$MODULE" --module-args "$MODULE_ARGS" --uri "$URI" \
 		--pin "file:$PIN_FILE" --type p256 >"$WORK/out/keys" 2>&1 || fail "$(cat "$WORK/out/keys")"
 	hsm_owns "$WORK/nss"
-	BENCH_ROWS='1 2' BENCH_RUNS=1 BENCH_SECONDS=0.3 BENCH_WARM_UP=0 BENCH_FLOOR_SECONDS=0.1 BENCH_JSON=$WORK/bench.json \
+	BENCH_ROWS='1 2' BENCH_RUNS=1 BENCH_SECONDS=1 BENCH_WARM_UP=0 BENCH_FLOOR_SECONDS=0.5 BENCH_JSON=$WORK/bench.json \
 		bash "$TOP_SRCDIR/tests/bench/bench.sh" >"$WORK/out/bench" 2>&1 || fail "bench: $(cat "$WORK/out/bench")"
 	/usr/bin/python3 - "$WORK/bench.json" <<'END' || exit 1
 import json, sys

@@ -15,7 +15,7 @@ pid=$!
 trap 'kill $pid $silent 2>/dev/null; wait $pid $silent 2>/dev/null; rm -rf "$folder"' EXIT
 silent=
 port=
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
 	port=$(sed -n 's/^port //p' "$folder/said")
 	[ -n "$port" ] && break
 	sleep 0.05
@@ -45,7 +45,7 @@ run()
 	grep -qF -- "$text" out || failed "\"$text\" is not said: $*: $(cat out)"
 }
 
-timeout 40 "$dcsign" request --key silent --new-key P-256 -o silent >silent.out 2>&1 &
+timeout 100 "$dcsign" request --key silent --new-key P-256 -o silent >silent.out 2>&1 &
 silent=$!
 
 echo "== each kind of new key, each form of file"

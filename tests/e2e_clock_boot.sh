@@ -35,7 +35,7 @@ refused() {
 # Waits until /readyz says so many keys.
 keys() {
 	local n
-	for n in $(seq 200); do
+	for n in $(seq 600); do
 		[ "$(keys_ready)" = "$1" ] && return
 		sleep 0.1
 	done
@@ -47,7 +47,7 @@ start_refused() {
 	config_write
 	: >"$WORK/log"
 	service_spawn
-	for n in $(seq 300); do
+	for n in $(seq 600); do
 		[ "$(issue edge www "$json")" = 503 ] && [ "$(member code)" = clock_untrusted ] && break
 		alive "$PID" || fail "$1: dcsignd has ended"
 		sleep 0.1
@@ -96,6 +96,7 @@ for n in 1 2 3 4 5 6 7 8; do
 	sleep 0.4
 done
 clocks $away $away 1
+within_60s load_reached 51
 touch "$WORK/out/stop"
 wait $load
 grep -qv '^[0-9]* 201$' "$WORK/out/load" && fail "requests were refused: $(cat "$WORK/out/load")"

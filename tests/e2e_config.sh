@@ -11,7 +11,7 @@ conf=$WORK/etc/dcsignd.conf
 cp "$conf" "$WORK/good"
 
 check() {
-	timeout 60 "$DCSIGND" -n -c "$conf" >"$WORK/out/said" 2>&1
+	timeout 200 "$DCSIGND" -n -c "$conf" >"$WORK/out/said" 2>&1
 }
 
 check || fail "the good configuration is refused: $(cat "$WORK/out/said")"
@@ -70,9 +70,9 @@ grep -q "key=www384.*server.pem.*DelegationUsage" "$WORK/out/said" || fail "no w
 # dcsignd refuses what -n refuses, and starts nothing.
 sed '1i colour = blue' "$WORK/good" >"$conf"
 status=0
-timeout 60 "$DCSIGND" -c "$conf" >"$WORK/out/said" 2>&1 || status=$?
+timeout 200 "$DCSIGND" -c "$conf" >"$WORK/out/said" 2>&1 || status=$?
 [ $status = 78 ] || fail "dcsignd: exit $status, not 78: $(cat "$WORK/out/said")"
 status=0
-timeout 60 "$DCSIGND" -n -c "$WORK/etc/missing.conf" >"$WORK/out/said" 2>&1 || status=$?
+timeout 200 "$DCSIGND" -n -c "$WORK/etc/missing.conf" >"$WORK/out/said" 2>&1 || status=$?
 [ $status = 78 ] && grep -q missing.conf "$WORK/out/said" || fail "no file: exit $status: $(cat "$WORK/out/said")"
 note "$bad_count configurations refused"

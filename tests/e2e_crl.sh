@@ -106,7 +106,7 @@ note "$(cat "$WORK/out/watch")"
 json="{\"public_key\":\"$(sed '/-/d' "$WORK/out/dc.pub" | tr -d '\n')\"}"
 becomes() { # STATUS OF AN ISSUE, 000: refused in the handshake
 	local n status
-	for n in $(seq 300); do
+	for n in $(seq 600); do
 		status=$(issue edge www "$json")
 		[ "$status" = "$1" ] && return
 		sleep 0.2

@@ -8,8 +8,8 @@ e2e_begin
 token_and_pki
 faults_prepare
 CONF_TOKEN='sessions = 8
-	sign_timeout = 1s'
-CONF_EXTRA='limits { request_deadline = 2s }'
+	sign_timeout = 2s'
+CONF_EXTRA='limits { request_deadline = 4s }'
 service_start
 faults_run hsm_scenarios.py "$@" || fail "see above"
 service_stop
@@ -19,8 +19,8 @@ faults_reconcile
 [ $# = 0 ] || exit 0
 CONF_TOKEN='sessions = 24
 	workers = 48
-	sign_timeout = 1s'
-CONF_EXTRA='limits { request_deadline = 10s }'
+	sign_timeout = 20s'
+CONF_EXTRA='limits { request_deadline = 30s }'
 : >"$RULES"
 service_start
 faults_run hsm_scenarios.py sixteen_sessions || fail "see above"

@@ -37,7 +37,7 @@ judge()
 	esac
 }
 
-# first: in a minute it is not over-long any more
+# first: in an hour it is not over-long any more
 judge over-long chain.pem SSL_ERROR_DC_INAPPROPRIATE_VALIDITY_PERIOD
 judge p256 chain.pem
 judge p384 chain.pem

@@ -29,14 +29,9 @@ sys.exit(0 if set(statuses(results)) == {201} else 1)
 END
 load=$!
 
-# until COMMAND...: within 30 s
+# until_true COMMAND...: within 60 s
 until_true() {
-	local n
-	for n in $(seq 300); do
-		"$@" && return
-		sleep 0.1
-	done
-	fail "not within 30 s: $*"
+	within_60s "$@" || fail "not within 60 s: $*"
 }
 replaced() { # by another, and the one before has ended
 	local p n=0

@@ -37,11 +37,10 @@ want "$(keyed)" 409 'a replay on hold' held
 want "$(api edge '/v1/keys/www/credentials?dry_run=true' -H 'Content-Type: application/json' -d "$json")" 200 'dry run on hold'
 [ "$(member allowed) $(member code)" = 'False held' ] || fail "$(cat "$WORK/out/body")"
 want "$(issue edge www384 "$json")" 201 'another key'
-for n in $(seq 50); do
-	[ "$(curl -s "$MONITOR/metrics" | sed -n 's/^dcsign_holds //p')" = 1 ] && break
-	sleep 0.1
-done
-[ "$(curl -s "$MONITOR/metrics" | sed -n 's/^dcsign_holds //p')" = 1 ] || fail "dcsign_holds is not 1"
+one_hold() {
+	[ "$(curl -s "$MONITOR/metrics" | sed -n 's/^dcsign_holds //p')" = 1 ]
+}
+within_60s one_hold || fail "dcsign_holds is not 1"
 want "$(api edge /v1/keys/www)" 200 'the key'
 [ "$(member hold.reason)" = 'INC-7: stolen edge' ] || fail "$(cat "$WORK/out/body")"
 
@@ -65,18 +64,17 @@ work, url, body = sys.argv[1:]
 def connect(name):
     context = ssl.create_default_context(cafile=work + "/pki/ca.pem")
     context.load_cert_chain("%s/pki/%s.pem" % (work, name), "%s/pki/%s.key" % (work, name))
-    return http.client.HTTPSConnection("127.0.0.1", int(url.rsplit(":", 1)[1]), context=context, timeout=30)
+    return http.client.HTTPSConnection("127.0.0.1", int(url.rsplit(":", 1)[1]), context=context, timeout=60)
 def post(c, path, body):
     c.request("POST", path, body, {"Content-Type": "application/json"})
     r = c.getresponse()
     r.read()
     return r.status
-held = threading.Event()
+held, stop = threading.Event(), threading.Event()
 late, before, after = [], [0], [0]
-end = time.monotonic() + 3
 def load():
     c = connect("edge")
-    while time.monotonic() < end:
+    while not stop.is_set():
         asked_after = held.is_set()
         status = post(c, "/v1/keys/www/credentials", body)
         if status not in (201, 409):
@@ -86,10 +84,16 @@ def load():
         (after if asked_after else before)[0] += 1
 threads = [threading.Thread(target=load) for _ in range(8)]
 for t in threads: t.start()
-time.sleep(1)
+def wait(count):
+    until = time.monotonic() + 60
+    while count[0] < 40 and not late and time.monotonic() < until:
+        time.sleep(0.02)
+wait(before)
 if post(connect("auditor"), "/v1/keys/www/hold", '{"reason":"under load"}') != 200:
-    sys.exit("FAIL: no hold")
+    late.append("no hold")
 held.set()
+wait(after)
+stop.set()
 for t in threads: t.join()
 if late or not before[0] or not after[0]:
     sys.exit("FAIL: %s, %d before, %d after" % (late[:5], before[0], after[0]))

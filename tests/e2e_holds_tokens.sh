@@ -41,6 +41,10 @@ ask() {
 	[ "$status" = "$2" ] || fail "$3: $1: $status: $(cat "$WORK/out/body")"
 	[ -z "${4-}" ] || [ "$(member code)" = "$4" ] || fail "$3: $(cat "$WORK/out/body")"
 }
+# It is neither born nor reached yet, while nothing but 503 and 504 comes of it.
+answered() {
+	[[ $(issue edge "$1" "$(json 3600)") != 50[34] ]]
+}
 # hold|release
 change() {
 	[ "$(api auditor "/v1/clients/edge/$1" -H 'Content-Type: application/json' -d "{\"reason\":\"$1 of edge\"}")" = 200 ] ||
@@ -66,9 +70,10 @@ for key in www www384 two; do ask $key 409 'held' held; done
 note "after a kill of each process"
 for process in "$(child ledger)" "$(hsm_of main)" "$(hsm_of second)"; do
 	kill -KILL "$process" || fail "no process $process"
-	sleep 1
-	service_ready || fail "not ready again"
-	for key in www two; do ask $key 409 'held after a kill' held; done
+	for key in www two; do
+		within_60s answered $key || fail "not ready again: $(cat "$WORK/out/body")"
+		ask $key 409 'held after a kill' held
+	done
 done
 
 note "after a restart"
@@ -85,7 +90,7 @@ work, url, body = sys.argv[1:]
 def connect(name):
     context = ssl.create_default_context(cafile=work + "/pki/ca.pem")
     context.load_cert_chain("%s/pki/%s.pem" % (work, name), "%s/pki/%s.key" % (work, name))
-    return http.client.HTTPSConnection("127.0.0.1", int(url.rsplit(":", 1)[1]), context=context, timeout=30)
+    return http.client.HTTPSConnection("127.0.0.1", int(url.rsplit(":", 1)[1]), context=context, timeout=60)
 def post(c, path, body):
     c.request("POST", path, body, {"Content-Type": "application/json"})
     r = c.getresponse()
@@ -104,11 +109,18 @@ for turn in range(3):
                     wrong.append((key, after, status, answer))
     threads = [threading.Thread(target=load, args=(k,)) for k in ("www", "two") * 3]
     for t in threads: t.start()
-    time.sleep(0.7)
+    def wait(after, status, least):
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not wrong:
+            with lock:
+                if all(counts.get((key, after, status), 0) >= least for key in ("www", "two")):
+                    return
+            time.sleep(0.02)
+    wait(False, 201, 5)
     auditor = connect("auditor")
     status, answer = post(auditor, "/v1/clients/edge/hold", '{"reason":"under load"}')
     held.set()
-    time.sleep(0.5)
+    wait(True, 409, 5)
     stop.set()
     for t in threads: t.join()
     if status != 200 or wrong or answer["live"] < 5:

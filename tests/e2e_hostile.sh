@@ -34,7 +34,7 @@ begun=$SECONDS
 until [ $((SECONDS - begun)) -ge "$seconds" ] && [ "$(count '^closed hsm .')" -ge $deaths ] &&
 	[ "$(count '^closed ledger .')" -ge $deaths ] && [ "$(granted)" -ge 20 ]; do
 	alive "$PID" || fail "dcsignd ended"
-	[ $((SECONDS - begun)) -lt $((seconds + 120)) ] || fail "too little came about: $(sort "$WORK/got/tally" | uniq -c)"
+	[ $((SECONDS - begun)) -lt $((seconds + 400)) ] || fail "too little came about: $(sort "$WORK/got/tally" | uniq -c)"
 	sleep 0.5
 done
 service_stop

@@ -16,7 +16,7 @@ got, wrong, lock = {}, [], threading.Lock()
 def connect():
     context = ssl.create_default_context(cafile=work + "/pki/ca.pem")
     context.load_cert_chain(work + "/pki/edge.pem", work + "/pki/edge.key")
-    return http.client.HTTPSConnection("localhost", port, context=context, timeout=10)
+    return http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
 def ask(c, key):
     c.request("POST", "/v1/keys/www/credentials", body,
               {"Content-Type": "application/json", "Idempotency-Key": key})
@@ -24,9 +24,9 @@ def ask(c, key):
     return r.status, json.loads(r.read())
 def client(worker):
     n, c = 0, connect()
-    while not os.path.exists(work + "/out/stop"):
+    while not os.path.exists(work + "/out/stop") or len(got) < 20:
         # two workers share each key
-        key, wanted, until = "k-%d-%d" % (worker // 2, n), 2, time.monotonic() + 30
+        key, wanted, until = "k-%d-%d" % (worker // 2, n), 2, time.monotonic() + 120
         n += 1
         while wanted > 0:
             try:
@@ -46,7 +46,7 @@ def client(worker):
                 wrong.append((key, status, answer))
                 return
             if time.monotonic() > until:
-                wrong.append((key, "no credential within 30 s", status))
+                wrong.append((key, "no credential within 120 s", status))
                 return
 threads = [threading.Thread(target=client, args=(i,)) for i in range(6)]
 for t in threads: t.start()
@@ -62,7 +62,7 @@ for round in 1 2 3 4; do
 		sleep "0.$((RANDOM % 9 + 1))"
 		pid=$(child $victim 2>/dev/null) || continue
 		kill -KILL "$pid"
-		for n in $(seq 100); do
+		for n in $(seq 1200); do
 			new=$(child $victim 2>/dev/null) && [ "$new" != "$pid" ] && break
 			sleep 0.05
 		done

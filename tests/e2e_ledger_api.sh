@@ -24,7 +24,7 @@ service_start
 for n in a b; do dc_key P-256 "$WORK/out/$n" >"$WORK/out/$n.spki"; done
 export WORK URL
 PYTHONPATH=$TOP_SRCDIR/tests /usr/bin/python3 "$TOP_SRCDIR/tests/ledger_api.py" || exit 1
-status=$(curl -s --max-time 20 --unix-socket "$WORK/api.sock" -o "$WORK/out/body" -w '%{http_code}' http://x/v1/credentials)
+status=$(curl -s --max-time 60 --unix-socket "$WORK/api.sock" -o "$WORK/out/body" -w '%{http_code}' http://x/v1/credentials)
 [ "$status $(member code)" = '403 missing_right' ] || fail "only hold: $status $(cat "$WORK/out/body")"
 
 note "the stopped ledger"

@@ -56,10 +56,7 @@ if [ -n "$client" ] && command -v p11-kit >/dev/null; then
 	SOFTHSM2_CONF=$WORK/kit/softhsm2.conf "${kit[@]}" p11-kit server -f -n "$WORK/kit/socket" \
 		--provider "$DEMO_MODULE" pkcs11: >"$WORK/out/kit" 2>&1 &
 	SERVER=$!
-	for n in $(seq 50); do
-		[ -S "$WORK/kit/socket" ] && break
-		sleep 0.1
-	done
+	within_60s test -S "$WORK/kit/socket" || fail "p11-kit server: $(cat "$WORK/out/kit")"
 else
 	note "LEFT OUT: p11-kit server and client (Debian: p11-kit, p11-kit-modules)"
 fi
@@ -88,7 +85,7 @@ if [ -n "$SERVER" ]; then
 	for p in $(cat "/proc/$SERVER/task/$SERVER/children"); do
 		kill -KILL "$p"
 	done
-	issues_again kit-p-256 10
+	issues_again kit-p-256
 	note "p11-kit's connection was cut: served again"
 fi
 service_stop

@@ -19,6 +19,8 @@ fi
 faults_prepare
 CONF_TOKEN='sessions = 4
 	sign_timeout = 1s'
+CONF_EXTRA="$CONF_EXTRA
+limits { request_deadline = 6s }"
 service_keys=3
 service_start
 faults_run hsm_neighbours.py || fail "see above"

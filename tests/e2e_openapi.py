@@ -148,8 +148,10 @@ class Openapi(Case):
             self.ask(one, "POST", status)
             self.ask(one, "POST", status if status > 500 else 200, target=target_of(one) + "?dry_run=true")
         self.service.tell("mode silent")
+        self.service.deadline(1500)
         self.ask(one, "POST", 504)
         self.ask(batch, "POST", 504)
+        self.service.deadline(10000)
         self.service.tell("mode answer")
         self.service.tell("hsm_close")
         self.service.tell("hsm_open")
@@ -171,10 +173,12 @@ class Openapi(Case):
         self.ask("/v1/credentials", "GET", 403, target="/v1/credentials?client=reader", client="edge")
         self.ask("/v1/whoami", "GET", 200, client="slow")
         self.service.tell("ledger_silent 1")
+        self.service.deadline(1500)
         for path, method in OPERATIONS:
             if path.startswith(("/v1/ledger", "/v1/credentials")) or path.endswith(("/hold", "/release")):
                 self.ask(path, method, 504)
         self.ask(keys, "GET", 200)
+        self.service.deadline(10000)
         self.service.tell("ledger_silent 0")
         self.service.tell("ledger_again")
         self.wait(lambda: self.service.readyz()[0] == 200)
@@ -193,7 +197,7 @@ class Openapi(Case):
         self.service.tell("ledger_holds 0")
 
     def wait(self, condition):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while not condition():
             self.assertLess(time.monotonic(), until)
             time.sleep(0.05)

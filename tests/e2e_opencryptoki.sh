@@ -43,7 +43,7 @@ test_end() {
 }
 
 pkcsslotd || fail "pkcsslotd"
-for n in $(seq 50); do
+for n in $(seq 600); do
 	pkcsconf -t -c 3 >"$WORK/out/slot" 2>&1 && break
 	sleep 0.1
 done
@@ -74,7 +74,7 @@ service_start
 issues www $MODULE_KEYS
 kill -KILL "$(hsm_process ock)" || fail "no process of the token"
 issues www >/dev/null
-issues_again ock-rsa-2048 20
+issues_again ock-rsa-2048
 service_stop
 
 logins() { # RV: how many C_Login ended so
@@ -87,7 +87,7 @@ logins() { # RV: how many C_Login ended so
 echo 00000000 >"$WORK/ock/pin"
 service_spawn
 for round in 1 2 3 4 5 6; do
-	for n in $(seq 150); do
+	for n in $(seq 600); do
 		curl -s --max-time 2 "$MONITOR/readyz" | grep -q PIN && p=$(hsm_process ock) && break
 		sleep 0.1
 	done

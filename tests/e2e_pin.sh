@@ -17,7 +17,7 @@ logins() { # RV: how many C_Login ended so
 # Waits until the process that holds the keys says that it has no login.
 no_login() {
 	local n
-	for n in $(seq 150); do
+	for n in $(seq 600); do
 		curl -s --max-time 2 "$MONITOR/readyz" | grep -q 'PIN' && child hsm >/dev/null && return
 		sleep 0.1
 	done
@@ -30,10 +30,11 @@ hsm_dies() {
 	for round in $(seq "$1"); do
 		old=$(child hsm)
 		kill -KILL "$old"
-		for n in $(seq 100); do
+		for n in $(seq 1200); do
 			now=$(child hsm) && [ "$now" != "$old" ] && break
 			sleep 0.05
 		done
+		[ "$now" != "$old" ] || fail "the hsm process is not born again"
 	done
 }
 
@@ -50,7 +51,7 @@ for start in 1 2; do
 	no_login
 	hsm_dies "$rounds"
 	no_login
-	for n in $(seq 100); do
+	for n in $(seq 600); do
 		status=$(issue edge www "{\"public_key\":\"$(cat "$WORK/out/dc1.spki")\"}")
 		[ "$status $(member code)" = '503 pin_refused' ] && break
 		sleep 0.1
@@ -102,10 +103,10 @@ if [ "$(id -u)" = 0 ]; then
 		exec /usr/bin/python3 -c 'import os, sys, time
 kept = os.read(3, 100)
 print("kept", flush=True)
-time.sleep(60)' >"$WORK/out/planted"
+time.sleep(600)' >"$WORK/out/planted"
 	) &
 	planted=$!
-	for n in $(seq 100); do
+	for n in $(seq 1200); do
 		grep -q kept "$WORK/out/planted" && break
 		sleep 0.05
 	done
@@ -114,10 +115,10 @@ time.sleep(60)' >"$WORK/out/planted"
 		gcore -o "$WORK/out/core" $planted >/dev/null 2>&1 && finds "its core" "$WORK/out/core.$planted"
 	fi
 	kill $planted
-	EVIL=$pin sleep 60 &
+	EVIL=$pin sleep 600 &
 	finds "its environment" $!
 	kill $!
-	/usr/bin/python3 -c 'import time; time.sleep(60)' "$pin" &
+	/usr/bin/python3 -c 'import time; time.sleep(600)' "$pin" &
 	finds "its arguments" $!
 	kill $!
 
@@ -136,9 +137,9 @@ time.sleep(60)' >"$WORK/out/planted"
 	fi
 	# In its login the process has it, and nobody else.
 	printf 'C_Login hang\n' >"$RULES.new" && mv "$RULES.new" "$RULES"
-	kill -KILL "$(child hsm)"
 	before=$(grep -c 'fn=C_Login .*ev=begin' "$WITNESS")
-	for n in $(seq 100); do
+	kill -KILL "$(child hsm)"
+	for n in $(seq 600); do
 		[ "$(grep -c 'fn=C_Login .*ev=begin' "$WITNESS")" -gt "$before" ] && break
 		sleep 0.1
 	done

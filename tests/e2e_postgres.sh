@@ -25,7 +25,7 @@ PORT=$(demo_port) MONITOR_PORT=$(demo_port)
 refused() {
 	local status=0
 	config_write
-	timeout 60 env -u SOFTHSM2_CONF "$DCSIGND" -c "$WORK/etc/dcsignd.conf" </dev/null >"$WORK/log" 2>&1 || status=$?
+	timeout 200 env -u SOFTHSM2_CONF "$DCSIGND" -c "$WORK/etc/dcsignd.conf" </dev/null >"$WORK/log" 2>&1 || status=$?
 	[ "$status" = 78 ] || fail "dcsignd ended with $status, not 78"
 	# the end hit the hsm process in its login, perhaps; two in a row would hold the PIN back
 	rm -f "$WORK"/state/hsm/pin-breaker.*
@@ -39,13 +39,13 @@ refused 'synchronous_commit = off'
 pg_sql postgres 'ALTER ROLE node RESET synchronous_commit'
 for setting in fsync full_page_writes; do
 	pg_sql postgres "ALTER SYSTEM SET $setting = off" && pg_sql postgres 'SELECT pg_reload_conf()' >/dev/null
-	for n in $(seq 100); do
+	for n in $(seq 600); do
 		[ "$(pg_sql postgres "SHOW $setting")" = off ] && break
 		sleep 0.1
 	done
 	refused "$setting = off"
 	pg_sql postgres "ALTER SYSTEM RESET $setting" && pg_sql postgres 'SELECT pg_reload_conf()' >/dev/null
-	for n in $(seq 100); do
+	for n in $(seq 600); do
 		[ "$(pg_sql postgres "SHOW $setting")" = on ] && break
 		sleep 0.1
 	done
@@ -112,7 +112,7 @@ pid=$(child ledger)
 load=$!
 for round in 1 2; do
 	before=$(wc -l <"$WORK/got")
-	for n in $(seq 300); do
+	for n in $(seq 600); do
 		[ "$(wc -l <"$WORK/got")" -ge $((before + 20)) ] && break
 		sleep 0.1
 	done
@@ -122,7 +122,7 @@ for round in 1 2; do
 	pg_start || fail "the server does not start again"
 done
 before=$(wc -l <"$WORK/got")
-for n in $(seq 300); do
+for n in $(seq 600); do
 	[ "$(wc -l <"$WORK/got")" -gt "$before" ] && break
 	sleep 0.1
 done
@@ -136,7 +136,7 @@ grep -q 'the database is back' "$WORK/log" || fail "the log does not say that th
 note "a stale replica in its place"
 pg_stop INT
 pg_start "$PG/stale" || fail "the replica does not start"
-for n in $(seq 200); do
+for n in $(seq 600); do
 	grep -q LEDGER-BEHIND "$WORK/log" && break
 	sleep 0.1
 done
@@ -145,12 +145,15 @@ stale=$(pg_sql dcsign 'SELECT count(*) FROM dcsign.records')
 for n in 1 2 3; do
 	[ "$(issue edge www "$ask")" = 503 ] || fail "issued on a stale replica: $(cat "$WORK/out/body")"
 done
-[ "$(curl -s -o /dev/null -w '%{http_code}' "$MONITOR/readyz")" = 503 ] || fail "/readyz on a stale replica"
+not_ready() {
+	[ "$(curl -s -o /dev/null -w '%{http_code}' "$MONITOR/readyz")" = 503 ]
+}
+within_60s not_ready || fail "/readyz on a stale replica"
 [ "$(pg_sql dcsign 'SELECT count(*) FROM dcsign.records')" = "$stale" ] || fail "records were added to a stale replica"
-grep -q 'records_known' "$WORK/log" || fail "the log does not say how far behind it is"
+within_60s grep -q 'records_known' "$WORK/log" || fail "the log does not say how far behind it is"
 pg_stop INT
 pg_start || fail "the server does not start again"
-for n in $(seq 300); do
+for n in $(seq 600); do
 	[ "$(issue edge www "$ask")" = 201 ] && break
 	sleep 0.1
 done
@@ -198,14 +201,14 @@ grep -q 'no chain that LEDGER-BEHIND has stopped' "$WORK/out/succeed" || fail "$
 parent=$PID
 pg_stop INT
 pg_start "$PG/staler" || fail "the replica does not start"
-for n in $(seq 200); do
+for n in $(seq 600); do
 	grep -q LEDGER-BEHIND "$WORK/log" && break
 	sleep 0.1
 done
 succeed 4 test/main
 succeed 0 test/main#2
 grep -qx 'test/main#3 goes on for test/main#2' "$WORK/out/succeed" || fail "$(cat "$WORK/out/succeed")"
-for n in $(seq 300); do
+for n in $(seq 600); do
 	[ "$(issue edge www "$ask")" = 201 ] && break
 	sleep 0.1
 done

@@ -27,7 +27,7 @@ case "\$*" in
 "reload dcsignd") kill -HUP "\$(cat "$WORK/pid")" ;;
 "stop dcsignd")
 	kill -TERM "\$(cat "$WORK/pid")"
-	for n in \$(seq 300); do
+	for n in \$(seq 600); do
 		kill -0 "\$(cat "$WORK/pid")" 2>/dev/null || exit 0
 		sleep 0.1
 	done
@@ -103,14 +103,14 @@ play "$quickstart" server "$desk/ca"
 
 # asks CLIENT: may it still ask?
 asks() {
-	curl -s -o /dev/null --max-time 20 --cacert "$desk/ca/ca.pem" --cert "$desk/ca/$1.pem" --key "$desk/ca/$1.key" \
+	curl -s -o /dev/null --max-time 60 --cacert "$desk/ca/ca.pem" --cert "$desk/ca/$1.pem" --key "$desk/ca/$1.key" \
 		"https://localhost:$PORT/v1/whoami"
 }
 cp -a "$desk" "$WORK/kept"
 asks auditor || fail "the auditor is refused"
 play "$pki" revoke "$desk/ca"
 kill -HUP "$(cat "$WORK/pid")"
-for _ in $(seq 300); do
+for _ in $(seq 600); do
 	asks auditor || break
 	sleep 0.1
 done
@@ -128,7 +128,7 @@ unset CREDENTIALS_DIRECTORY
 [ -z "$SEPARATE" ] || chgrp -R "${E2E_UIDS[1]}" "$WORK/tokens"
 chmod -R g=rX,o= "$WORK/tokens"
 new=$(openssl x509 -in "$WORK/etc/www-2.pem" -outform DER | sha256sum | cut -d' ' -f1)
-for _ in $(seq 60); do
+for _ in $(seq 120); do
 	"$DCSIGN" agent -c "$WORK/etc/agent.conf" --once >"$WORK/out/agent" 2>&1
 	after=$(sed -n 's/.*"certificate_sha256": "\(.*\)".*/\1/p' "$WORK/agent/edge/credential.json")
 	[ "$after" = "$before" ] || break

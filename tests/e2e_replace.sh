@@ -16,11 +16,11 @@ hangup() {
 	local n
 	kill -HUP "$PID"
 	taken=$((taken + 1))
-	for n in $(seq 400); do
+	for n in $(seq 1200); do
 		[ "$(grep -c 'program=dcsignd-api event="configuration taken"' "$WORK/log")" -ge $taken ] && break
 		sleep 0.05
 	done
-	[ "$n" -lt 400 ] || fail "configuration number $taken was not taken"
+	[ "$n" -lt 1200 ] || fail "configuration number $taken was not taken"
 }
 
 note "a key's section"
@@ -39,7 +39,7 @@ for n in 1 2 3 4; do
 	CONF_TOKEN="sessions = $((4 + n))"
 	config_write
 	hangup
-	for i in $(seq 200); do
+	for i in $(seq 1200); do
 		new=$(child hsm 2>/dev/null) && [ -n "$new" ] && [ "$new" != "$pid" ] && break
 		sleep 0.05
 	done
@@ -47,6 +47,7 @@ for n in 1 2 3 4; do
 	service_ready || fail "the new process does not serve: $(curl -s "$MONITOR/readyz")"
 	sleep 0.5
 done
+within_60s load_reached 101
 touch "$WORK/out/stop"
 wait $load
 cat "$WORK/out/load"

@@ -62,7 +62,7 @@ done >"$WORK/out/many"
 
 note "a process of this machine, known by its uid"
 spki=$(dc_key P-256 "$WORK/out/here")
-status=$(curl -s --max-time 20 --unix-socket "$WORK/api.sock" -o "$WORK/out/body" -w '%{http_code}' \
+status=$(curl -s --max-time 60 --unix-socket "$WORK/api.sock" -o "$WORK/out/body" -w '%{http_code}' \
 	-H 'Content-Type: application/json' -d "{\"public_key\":\"$spki\"}" http://x/v1/keys/www/credentials)
 [ "$status" = 201 ] || fail "over the Unix socket: $status $(cat "$WORK/out/body")"
 curl -s --unix-socket "$WORK/api.sock" -o "$WORK/out/body" http://x/v1/whoami

@@ -55,7 +55,7 @@ credential $server {
 	service = main
 	key = www
 	output = "$WORK/$server"
-	lifetime = 8s
+	lifetime = 16s
 	issuer_ca = "$WORK/pki/ca.pem"
 	reload_pid_file = "$WORK/$server.pid"
 }
@@ -75,7 +75,7 @@ for server in "${servers[@]}"; do
 	"$TOP_BUILDDIR/tests/interop/${server}_server" --set "$WORK/$server" >"$WORK/out/$server" 2>&1 &
 	HELPERS+=($!)
 	echo $! >"$WORK/$server.pid"
-	for _ in $(seq 100); do
+	for _ in $(seq 1200); do
 		port[$server]=$(sed -n 's/^port //p' "$WORK/out/$server")
 		[ -n "${port[$server]}" ] && break
 		sleep 0.05
@@ -120,10 +120,10 @@ handshakes=0
 killed='' rolled=''
 began=$SECONDS
 while [ "$(rotations)" -lt "$ROTATIONS" ]; do
-	[ $((SECONDS - began)) -lt $((ROTATIONS * 12)) ] || fail "only $(rotations) rotations: $(tail -n 5 "$WORK/out/agent")"
+	[ $((SECONDS - began)) -lt $((ROTATIONS * 60)) ] || fail "only $(rotations) rotations: $(tail -n 5 "$WORK/out/agent")"
 	alive $AGENT || fail "the agent has ended: $(cat "$WORK/out/agent")"
 	for server in "${servers[@]}"; do
-		connect "$server" "$WORK/out/client" 20 <"$WORK/bye" && grep -q '^Received a Delegated Credential' "$WORK/out/client" ||
+		connect "$server" "$WORK/out/client" 60 <"$WORK/bye" && grep -q '^Received a Delegated Credential' "$WORK/out/client" ||
 			fail "handshake $handshakes with $server after $(rotations) rotations:
 $(tail -n 20 "$WORK/out/client")
 $(tail -n 3 "$WORK/out/$server")
@@ -152,14 +152,14 @@ echo "== the connections from before the first rotation"
 for server in "${servers[@]}"; do
 	fd=fd_$server
 	echo "still here" >&"${!fd}"
-	for _ in $(seq 600); do
+	for _ in $(seq 1200); do
 		grep -q "still here" "$WORK/out/$server.long" && break
 		sleep 0.05
 	done
 	grep -q "still here" "$WORK/out/$server.long" || fail "$server dropped a connection: $(tail -n 5 "$WORK/out/$server.long")"
 	grep -q '^Received a Delegated Credential' "$WORK/out/$server.long" || fail "$server: no credential"
 	echo bye >&"${!fd}"
-	for _ in $(seq 600); do
+	for _ in $(seq 1200); do
 		grep -q '^connection 1:' "$WORK/out/$server" && break
 		sleep 0.05
 	done

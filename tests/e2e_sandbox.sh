@@ -37,9 +37,9 @@ try() {
 	deaths=$(logged "event=ended child=dcsignd-$child .*signal=31")
 	serves=$(logged "event=serves child=dcsignd-$child ")
 	: >"$WORK/inside.$child.answer"
-	timeout 10 bash -c 'echo "$2" >"$1"' - "$WORK/inside.$child.ask" "$*" ||
+	timeout 60 bash -c 'echo "$2" >"$1"' - "$WORK/inside.$child.ask" "$*" ||
 		fail "$child does not take $*"
-	for n in $(seq 100); do
+	for n in $(seq 600); do
 		if [ "$(logged "event=ended child=dcsignd-$child .*signal=31")" != "$deaths" ]; then
 			got=killed
 			break
@@ -51,7 +51,7 @@ try() {
 	[ "$got" = "$want" ] || fail "$child: $*: ${got:-nothing came of it}, not $want"
 	note "$child: $*: $got"
 	[ "$got" = killed ] || return 0
-	for n in $(seq 100); do
+	for n in $(seq 600); do
 		[ "$(logged "event=serves child=dcsignd-$child ")" != "$serves" ] && break
 		sleep 0.1
 	done

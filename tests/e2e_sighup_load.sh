@@ -23,7 +23,7 @@ load=$!
 # until_taken COUNT: the api has taken so many configurations.
 until_taken() {
 	local n
-	for n in $(seq 200); do
+	for n in $(seq 1200); do
 		[ "$(grep -c 'program=dcsignd-api event="configuration taken"' "$WORK/log")" -ge "$1" ] && return
 		sleep 0.05
 	done
@@ -46,7 +46,7 @@ for n in $(seq 50); do
 	CONF_EXTRA='colour = "blue"' config_write
 	before=$(grep -c 'colour' "$WORK/log")
 	kill -HUP "$PID"
-	for i in $(seq 200); do
+	for i in $(seq 1200); do
 		[ "$(grep -c colour "$WORK/log")" -gt "$before" ] && break
 		sleep 0.05
 	done
@@ -67,6 +67,7 @@ for n in $(seq 10); do
 	[ "$serial" = "$shown" ] || fail "certificate $n is not shown: $shown"
 done
 [ "$(child api) $(child hsm) $(child ledger)" = "$pids" ] || fail "a process was replaced"
+within_60s load_reached 101
 touch "$WORK/out/stop"
 wait $load
 cat "$WORK/out/load"

@@ -40,13 +40,13 @@ for chain in sign1/main sign2/main; do
 done
 
 note "one Idempotency-Key on both nodes at once"
-for n in 1 2 3 4 5 6 7 8 9 10; do
+for n in $(seq 50); do
 	/usr/bin/python3 "$TOP_SRCDIR/tests/postgres_load.py" --race "$DCSIGN_URL1" "$DCSIGN_URL2" "$WORK/nodes/pki" \
 		"$WORK/got" "$spki" 20 || exit 1
 	exported
 	[ "$(records LATE)" -ge 1 ] && break
 done
-[ "$(records LATE)" -ge 1 ] || fail "no signature came late in 200 races"
+[ "$(records LATE)" -ge 1 ] || fail "no signature came late in 1000 races"
 
 note "a node killed with -9 under load"
 /usr/bin/python3 "$TOP_SRCDIR/tests/postgres_load.py" "$DCSIGN_URL" "$WORK/nodes/pki" "$WORK/stop" "$WORK/got" \
@@ -69,7 +69,7 @@ kill -KILL "$DCSIGN_PID1" $children
 grows 30
 env -u SOFTHSM2_CONF "$DCSIGND" -c "$WORK/nodes/sign1/dcsignd.conf" </dev/null >>"$WORK/log" 2>&1 &
 SIGN1=$!
-for n in $(seq 300); do
+for n in $(seq 600); do
 	curl -sf -o /dev/null --max-time 2 "$DCSIGN_MONITOR1/readyz" && break
 	sleep 0.1
 done
@@ -81,7 +81,7 @@ load=
 
 note "a hold set on one node while both serve"
 hold() {
-	curl -s -o "$WORK/out/body" -w '%{http_code}' --max-time 10 --cacert "$DCSIGN_CA" --cert "$DCSIGN_AUDITOR_CERT" \
+	curl -s -o "$WORK/out/body" -w '%{http_code}' --max-time 60 --cacert "$DCSIGN_CA" --cert "$DCSIGN_AUDITOR_CERT" \
 		--key "$DCSIGN_AUDITOR_KEY" -H 'Content-Type: application/json' -d '{"reason":"drill"}' "$1/v1/keys/www/$2"
 }
 ask() {
@@ -95,7 +95,7 @@ ask "$DCSIGN_URL1" || fail "$(cat "$WORK/out/ask")"
 # an auditor gets the other node's head and records by either way
 for url in "$DCSIGN_URL1" "$DCSIGN_URL2"; do
 	for chain in sign1/main sign2/main; do
-		status=$(curl -s -o "$WORK/out/body" -w '%{http_code}' --max-time 10 --cacert "$DCSIGN_CA" \
+		status=$(curl -s -o "$WORK/out/body" -w '%{http_code}' --max-time 60 --cacert "$DCSIGN_CA" \
 			--cert "$DCSIGN_AUDITOR_CERT" --key "$DCSIGN_AUDITOR_KEY" "$url/v1/ledger/checkpoint?chain=$chain")
 		[ "$status" = 200 ] || fail "the checkpoint of $chain from $url: $status $(cat "$WORK/out/body")"
 	done
@@ -104,7 +104,7 @@ done
 end_process "$SIGN1"
 SIGN1=
 kill -TERM "$DCSIGN_PID2"
-for n in $(seq 100); do
+for n in $(seq 600); do
 	[ "$(ps_state "$DCSIGN_PID2")" = gone ] && break
 	sleep 0.1
 done

@@ -79,7 +79,7 @@ grep -q '^CapBnd:	0*e0$' "/proc/$PID/status" || fail "the bounding set is $(grep
 request --key www --new-key P-256 -o "$WORK/out/set" >/dev/null || fail "nothing is issued"
 [ -S "$WORK/state/control/socket" ] || fail "no socket for root: $(cat "$WORK/log")"
 kill -HUP "$PID"
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	grep -q 'configuration taken' "$WORK/log" && break
 	sleep 0.1
 done

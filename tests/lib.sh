@@ -11,6 +11,8 @@ DCSIGND=$TOP_BUILDDIR/src/dcsignd
 DCSIGN=$TOP_BUILDDIR/src/client/dcsign
 # The programs of the build tree instead of the installed ones: builds with --enable-test-hooks.
 export DCSIGN_LIBEXECDIR=$TOP_BUILDDIR
+# Ends in good order are wanted, however busy the machine is (tests/check_dcsignd.c asks how soon).
+export DCSIGN_DRAIN_MS=60000
 unset DCSIGN_URL DCSIGN_CA DCSIGN_CERT DCSIGN_KEY DCSIGN_DELEGATION_KEY DCSIGN_LEDGER
 E2E_UIDS=(61711 61712 61713) # api, hsm, ledger, when root runs the tests
 WORK=
@@ -30,15 +32,25 @@ note() {
 	echo "-- $*"
 }
 
+# within_60s COMMAND...: waits until the command succeeds; fails after 600 tries of 0.1 s.
+within_60s() {
+	local tries
+	for tries in $(seq 600); do
+		"$@" && return
+		sleep 0.1
+	done
+	return 1
+}
+
 alive() {
 	[ -n "$1" ] && kill -0 "$1" 2>/dev/null
 }
 
-# end_process PID: SIGTERM, after 10 s SIGKILL; gives the exit status of our child PID.
+# end_process PID: SIGTERM, after 60 s SIGKILL; gives the exit status of our child PID.
 end_process() {
 	local n
 	kill -TERM "$1" 2>/dev/null
-	for n in $(seq 100); do
+	for n in $(seq 600); do
 		[ "$(ps_state "$1")" = gone ] && break
 		sleep 0.1
 	done
@@ -142,9 +154,12 @@ config_defaults() {
 	CONF_NODE=test
 }
 
-# Writes etc/dcsignd.conf with the ports $PORT and $MONITOR_PORT.
+# Writes etc/dcsignd.conf with the ports $PORT and $MONITOR_PORT. Where a test has no limits of its own,
+# nothing comes to its deadline because the machine is busy.
 config_write() {
-	local users='single_user = yes'
+	local users='single_user = yes' limits='' timeout=''
+	[[ $CONF_EXTRA = *'limits {'* ]] || limits='limits { request_deadline = 30s }'
+	[[ $CONF_TOKEN = *sign_timeout* ]] || timeout='sign_timeout = 20s'
 	if [ -n "$SEPARATE" ]; then
 		users="users { api = \"${E2E_UIDS[0]}\" hsm = \"${E2E_UIDS[1]}\" ledger = \"${E2E_UIDS[2]}\" }"
 	fi
@@ -166,6 +181,7 @@ token main {
 	uri = "pkcs11:token=demo"
 	pin = "file:$WORK/hsm/pin"
 	environment = { "SOFTHSM2_CONF=$WORK/hsm/softhsm2.conf"$CONF_ENVIRONMENT }
+	$timeout
 	$CONF_TOKEN
 }
 policy default {
@@ -198,6 +214,7 @@ client auditor {
 	may = { read, hold, release }
 	keys = { www, www384 }
 }
+$limits
 $CONF_EXTRA
 END
 }
@@ -228,7 +245,7 @@ service_start() {
 # Waits until every key is ready.
 service_ready() {
 	local n
-	for n in $(seq ${service_tries:-300}); do
+	for n in $(seq ${service_tries:-600}); do
 		alive "$PID" || return 1
 		[ "$(keys_ready)" = "${service_keys:-2}" ] && return 0
 		sleep 0.1
@@ -266,6 +283,11 @@ child() {
 	return 1
 }
 
+# load_reached COUNT: tests/load.py has had so many outcomes.
+load_reached() {
+	[ "$(stat -c %s "$WORK/out/asked" 2>/dev/null || echo 0)" -ge "$1" ]
+}
+
 # request ARGUMENT...: dcsign request as the client edge.
 request() {
 	"$DCSIGN" request --url "$URL" --ca "$WORK/pki/ca.pem" --cert "$WORK/pki/edge.pem" \
@@ -276,7 +298,7 @@ request() {
 api() {
 	local client=$1 path=$2
 	shift 2
-	curl -s --max-time 20 --cacert "$WORK/pki/ca.pem" --cert "$WORK/pki/$client.pem" \
+	curl -s --max-time 60 --cacert "$WORK/pki/ca.pem" --cert "$WORK/pki/$client.pem" \
 		--key "$WORK/pki/$client.key" -o "$WORK/out/body" -w '%{http_code}\n' "$@" "$URL$path"
 }
 

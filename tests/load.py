@@ -1,7 +1,8 @@
 """load.py WORK URL KEY JSON [THREADS [FRESH]]: asks for credentials until WORK/out/stop is there.
 
 THREADS clients (4), of which the first FRESH (1) connect anew for each request. Prints, one a line,
-how often each outcome came: "COUNT 201", or COUNT and what came instead.
+how often each outcome came: "COUNT 201", or COUNT and what came instead. While it runs WORK/out/asked
+has as many octets as there were outcomes.
 """
 import collections
 import http.client
@@ -14,12 +15,13 @@ work, url, key, body = sys.argv[1:5]
 threads, fresh = (int(a) for a in (sys.argv[5:] + ["4", "1"][len(sys.argv) - 5:]))
 port = int(url.rsplit(":", 1)[1])
 seen, lock = collections.Counter(), threading.Lock()
+asked = open(work + "/out/asked", "wb", buffering=0)
 
 
 def connect():
     context = ssl.create_default_context(cafile=work + "/pki/ca.pem")
     context.load_cert_chain(work + "/pki/edge.pem", work + "/pki/edge.key")
-    return http.client.HTTPSConnection("localhost", port, context=context, timeout=30)
+    return http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
 
 
 def load(anew):
@@ -39,6 +41,7 @@ def load(anew):
             connection = connect()
         with lock:
             seen[what] += 1
+            asked.write(b".")
     connection.close()
 
 

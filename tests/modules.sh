@@ -104,10 +104,10 @@ issues() {
 	done
 }
 
-# issues_again KEY SECONDS: waits until the key issues.
+# issues_again KEY: waits until the key issues.
 issues_again() {
 	local n
-	for n in $(seq $(($2 * 10))); do
+	for n in $(seq 600); do
 		[ "$(issue edge "$1" "{\"public_key\":\"$SPKI\"}")" = 201 ] && return
 		sleep 0.1
 	done

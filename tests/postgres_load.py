@@ -31,7 +31,7 @@ class Client(threading.Thread):
     def ask(self, key):
         if self.connection is None:
             url = urllib.parse.urlsplit(self.urls[self.number % len(self.urls)])
-            self.connection = http.client.HTTPSConnection(url.hostname, url.port, context=self.context, timeout=8)
+            self.connection = http.client.HTTPSConnection(url.hostname, url.port, context=self.context, timeout=60)
         self.connection.request(
             "POST",
             "/v1/keys/www/credentials",

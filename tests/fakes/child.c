@@ -128,7 +128,7 @@ static void meet(struct reader *body, int fd)
 		_exit(70);
 	msg_begin(&out, MSG_STATE, 1);
 	if (channel_send(fd, &out, NULL, 0, 1000) != ERR_OK ||
-		channel_receive(fd, octets, sizeof octets, &len, NULL, NULL, 3000) != ERR_OK)
+		channel_receive(fd, octets, sizeof octets, &len, NULL, NULL, 60000) != ERR_OK)
 		note("unlinked role=%d", hello.role);
 	else
 		note("hello role=%d name=%s", hello.role, hello.name);

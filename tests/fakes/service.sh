@@ -26,7 +26,7 @@ fake_service()
 	FAKE=$(mktemp -d) || return 1
 	/usr/bin/python3 "$src/tests/fakes/service.py" "$FAKE" >"$FAKE/said" 2>&1 &
 	fake_pid=$!
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do
 		port=$(sed -n 's/^port //p' "$FAKE/said")
 		[ -n "$port" ] && break
 		sleep 0.05

@@ -22,7 +22,7 @@ rules() {
 # ask NUMBER KEY: the answer goes to got/ when it is a credential. Prints the status.
 ask() {
 	local status
-	status=$(curl -s --max-time 10 --cacert "$WORK/pki/ca.pem" --cert "$WORK/pki/edge.pem" \
+	status=$(curl -s --max-time 60 --cacert "$WORK/pki/ca.pem" --cert "$WORK/pki/edge.pem" \
 		--key "$WORK/pki/edge.key" -H 'Content-Type: application/json' \
 		-d "{\"public_key\":\"$spki\",\"lifetime\":$((600 + $1))}" -o "$WORK/got/$1.answer" \
 		-w '%{http_code}' "$URL/v1/keys/$2/credentials")
@@ -54,17 +54,17 @@ reconciled "a quiet run"
 # The same ledger goes on.
 service_start
 n=100
-# recovers: asks until there is a credential, 10 s at most.
+# recovers: asks until there is a credential, 60 s at most.
 recovers() {
 	local try status
-	for try in $(seq 200); do
+	for try in $(seq 1200); do
 		n=$((n + 1))
 		status=$(ask $n www)
 		[ "$status" = 201 ] && return
 		echo "$status" >>"$WORK/out/refused"
 		sleep 0.05
 	done
-	fail "no credential within 10 s: $(cat "$WORK/got/$n.answer")"
+	fail "no credential within 60 s: $(cat "$WORK/got/$n.answer")"
 }
 
 faulted() { # HOW-MANY RULE...

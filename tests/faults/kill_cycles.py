@@ -19,7 +19,7 @@ import time
 from hsm_service import Failed, Service, check
 
 NAMES = ("hsm", "ledger", "api")
-RECOVERY = 30.0  # seconds: more than this is no recovery, however busy the machine
+RECOVERY = 60.0  # seconds: more than this is no recovery, however busy the machine
 
 
 class Supervisor(threading.Thread):
@@ -152,7 +152,7 @@ def main():
                 c.join()
             supervisor.stop = True
             supervisor.process.terminate()
-            supervisor.join(30)
+            supervisor.join(100)
     check(supervisor.ends[-1] == 0, f"dcsignd ended with {supervisor.ends[-1]} after SIGTERM")
     # 70: a child was killed before it had answered at the first start
     strange = [e for e in supervisor.ends if e not in (0, -signal.SIGKILL, 70)]

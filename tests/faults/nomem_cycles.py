@@ -173,7 +173,7 @@ class Cycles(Service):
 
     def check_only(self):
         p = subprocess.run(
-            self.command + ["-n"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
+            self.command + ["-n"], stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False,
             env=preloaded(self.control["dcsignd"]),
         )  # fmt: skip
         said = p.stdout + p.stderr
@@ -331,7 +331,7 @@ class Cycles(Service):
         to = ["--url", self.url, "--ca", f"{WORK}/pki/ca.pem", "--cert", f"{WORK}/pki/edge.pem"]
         to += ["--tls-key", f"{WORK}/pki/edge.key", "--key", "www"]
         request = [dcsign, "request", *to, "--new-key", "ecdsa_secp256r1_sha256", "-o", f"{WORK}/request"]
-        agent = Agent(self, dcsign)
+        agent = Agent(self, dcsign, "8s" if every else "60s")
         self.whole()
         if every:
             self.tool("dcsign request", request, seconds / 2, every)
@@ -374,14 +374,14 @@ class Cycles(Service):
 class Agent:
     """dcsign agent with one credential, which it renews every few seconds."""
 
-    def __init__(self, service, dcsign):
+    def __init__(self, service, dcsign, lifetime):
         conf, self.folder, self.dcsign = f"{WORK}/etc/agent.conf", f"{WORK}/agent", dcsign
         self.out = WORK + "/out/agent"
         with open(conf, "w", encoding="ascii") as f:
             f.write(
                 f'service s {{ url = "{service.url}" ca = "{WORK}/pki/ca.pem" certificate = "{WORK}/pki/edge.pem" '
                 f'private_key = "{WORK}/pki/edge.key" }}\n'
-                f'credential c {{ service = s key = www lifetime = 8s output = "{self.folder}" }}\n'
+                f'credential c {{ service = s key = www lifetime = {lifetime} output = "{self.folder}" }}\n'
             )
         self.environment = preloaded(service.control["tool"])
         self.command = [dcsign, "agent", "-c", conf]

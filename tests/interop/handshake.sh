@@ -82,7 +82,7 @@ certutil -N -d "sql:$folder/nss" --empty-password &&
 "$server" --chain "$chain" --dc "$dc" --dc-key "$key" >"$folder/server" 2>&1 &
 pid=$!
 port=
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
 	port=$(sed -n 's/^port //p' "$folder/server")
 	[ -n "$port" ] && break
 	kill -0 "$pid" 2>/dev/null || break
@@ -90,10 +90,10 @@ for _ in $(seq 200); do
 done
 [ -n "$port" ] || fail "the server did not start: $(cat "$folder/server")"
 
-timeout 30 tstclnt -h 127.0.0.1 -p "$port" -a "$name" -d "sql:$folder/nss" \
+timeout 120 tstclnt -h 127.0.0.1 -p "$port" -a "$name" -d "sql:$folder/nss" \
 	-B -V tls1.3:tls1.3 -v </dev/null >"$folder/client" 2>&1
 code=$?
-for _ in $(seq 100); do
+for _ in $(seq 1200); do
 	grep -q '^connection' "$folder/server" && break
 	sleep 0.05
 done

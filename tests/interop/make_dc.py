@@ -139,7 +139,7 @@ def main(folder):
         "p384": (now + DAY, "p384", "", {}),
         "p521": (now + DAY, "p521", "", {}),
         "expired": (now - 60, "p256", "", {}),
-        "over-long": (now + 7 * DAY + 60, "p256", "", {}),
+        "over-long": (now + 7 * DAY + 3600, "p256", "", {}),
         "wrong-role": (now + DAY, "p256", "", {"role": "client"}),
         "bad-signature": (now + DAY, "p256", "", {"damage": True}),
         "plain": (now + DAY, "p256", "plain-", {}),
