@@ -27,8 +27,8 @@
 #include "pubkey.h"
 
 #define NAMES	200
-#define SAMPLE	14   /* lives in make check */
-#define PARTS	11   /* processes with DCSIGN_TESTS=long: a life is often waiting */
+#define SAMPLE	14    /* lives in make check */
+#define PARTS	11    /* processes with DCSIGN_TESTS=long: a life is often waiting */
 #define WAIT_MS 60000 /* for an answer; a busy machine is slow, a hung process is killed */
 #define BATCH	6
 

@@ -53,6 +53,9 @@ keys() {
 	done
 	fail "$2: $(curl -s "$MONITOR/readyz")"
 }
+reason_told() {
+	curl -s "$MONITOR/readyz" | grep -q 'clock_untrusted.*wall clock moved by'
+}
 kill_hsm() {
 	local pid n new=
 	pid=$(child hsm) || fail "no hsm process"
@@ -69,7 +72,7 @@ for s in -1h +1h +10y; do
 	step $s
 	refused "$s"
 	keys 0 "$s"
-	curl -s "$MONITOR/readyz" | grep -q 'clock_untrusted.*wall clock moved by' || fail "$s: $(curl -s "$MONITOR/readyz")"
+	within_60s reason_told || fail "$s: $(curl -s "$MONITOR/readyz")"
 	sleep 7 # longer than it must be steady
 	refused "$s, steady"
 	kill_hsm

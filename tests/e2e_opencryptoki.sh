@@ -104,7 +104,10 @@ note "1 failed C_Login in 7 lives: $(flags)"
 echo $pin >"$WORK/ock/pin"
 service_keys=2
 service_start
-curl -s "$MONITOR/readyz" | grep -q 'a wrong PIN was tried' || fail "$(curl -s "$MONITOR/readyz")"
+wrong_pin_told() {
+	curl -s "$MONITOR/readyz" | grep -q 'a wrong PIN was tried'
+}
+within_60s wrong_pin_told || fail "$(curl -s "$MONITOR/readyz")"
 [ "$(grep -c ' fn=C_Login ' "$WITNESS")" = 1 ] || fail "a login was tried with a low count"
 service_stop
 keys_list() {
