@@ -60,5 +60,7 @@ if [ "$(id -u)" != 0 ]; then
 	sudo=sudo
 fi
 echo "packages: installing$missing"
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing >/dev/null
+# A mirror that fails once is asked again, and another apt-get is waited for.
+apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600"
+$apt update
+$apt -y --no-install-recommends install $missing >/dev/null
