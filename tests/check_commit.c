@@ -322,7 +322,7 @@ START_TEST(an_answer_with_too_many_replays_still_fits)
 		gather_commit(&g, &b.ledger, b.now, b.ms, 1000, lost, &lost_count), ERR_OK);
 	ck_assert_uint_eq(lost_count, 0);
 	ck_assert_int_eq(
-		channel_receive(ends[1], octets, sizeof(octets), &len, NULL, NULL, 1000), ERR_OK);
+		channel_receive(ends[1], octets, sizeof(octets), &len, NULL, NULL, 60000), ERR_OK);
 	ck_assert_int_eq(msg_open(&head, &body, octets, len), ERR_OK);
 	ck_assert_uint_eq(head.serial, 77);
 	ck_assert_int_eq(msg_append_answer_read(&answers, &body), ERR_OK);

@@ -15,7 +15,7 @@
 #include "channel.h"
 #include "ledgerd_rig.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 static bool is_there(const char *suffix)
 {

@@ -208,7 +208,7 @@ int main(void)
 	Suite *suite = suite_create("upgrade");
 	TCase *c = tcase_create("upgrade");
 
-	tcase_set_timeout(c, 60);
+	tcase_set_timeout(c, 240);
 	tcase_add_checked_fixture(c, set_up, tear_down);
 	tcase_add_test(c, the_writer_goes_on);
 	tcase_add_test(c, a_reader_says_what_to_do);

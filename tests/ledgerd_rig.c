@@ -14,7 +14,7 @@
 
 #include "child.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct rig rig;
 
