@@ -195,8 +195,11 @@ class Service:
                 return line[len(prefix):].strip()
 
     def tell(self, command, *answers):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(command + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError as e:
+            raise AssertionError("api_parent ended with %s\n%s" % (self.process.wait(60), self.log())) from e
         return [self.expect(answer) for answer in (answers or ("done",))][-1]
 
     def deadline(self, ms):

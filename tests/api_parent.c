@@ -242,7 +242,7 @@ static void send_config(bool first)
 	}
 	msg_begin(&out, MSG_CONFIG, ++serial);
 	msg_config_write(&out, &m);
-	if (channel_send(control, &out, fds, i, 1000) != ERR_OK)
+	if (channel_send(control, &out, fds, i, 60000) != ERR_OK)
 		die("CONFIG");
 	close(fds[0]);
 	close(fds[1]);
@@ -262,7 +262,7 @@ static int hello(uint8_t role, const char *name)
 	msg_begin(&out, MSG_HELLO, ++serial);
 	msg_hello_write(&out, &m);
 	if (channel_pair(ends) != ERR_OK ||
-		channel_send(control, &out, &ends[1], 1, 1000) != ERR_OK)
+		channel_send(control, &out, &ends[1], 1, 60000) != ERR_OK)
 		die("HELLO");
 	close(ends[1]);
 	buf_free(&out);
@@ -311,7 +311,7 @@ static void answer_state(uint64_t to)
 	}
 	msg_begin(&out, MSG_STATE + 1, to);
 	msg_state_answer_write(&out, &m);
-	(void)channel_send(hsm, &out, NULL, 0, 1000);
+	(void)channel_send(hsm, &out, NULL, 0, 60000);
 	buf_free(&out);
 }
 
@@ -366,7 +366,7 @@ static void answer_issue(uint64_t to, const struct msg_issue *issue)
 		fill_grant(&a.grant[i], issue, &issue->item[i]);
 	msg_begin(&out, MSG_ISSUE + 1, to);
 	msg_issue_answer_write(&out, &a);
-	(void)channel_send(hsm, &out, NULL, 0, 1000);
+	(void)channel_send(hsm, &out, NULL, 0, 60000);
 	buf_free(&out);
 }
 
@@ -496,7 +496,7 @@ static void answer_hold(uint64_t to, uint16_t type, struct reader *body)
 	msg_begin(&out, MSG_ANSWER(type), to);
 	msg_hold_answer_write(&out, &a);
 	if (!ledger_silent)
-		(void)channel_send(ledger, &out, NULL, 0, 1000);
+		(void)channel_send(ledger, &out, NULL, 0, 60000);
 	buf_free(&out);
 }
 
@@ -524,7 +524,7 @@ static void answer_read(uint64_t to, struct reader *body)
 	msg_begin(&out, MSG_READ + 1, to);
 	msg_read_answer_write(&out, &a);
 	if (!ledger_silent)
-		(void)channel_send(ledger, &out, NULL, 0, 1000);
+		(void)channel_send(ledger, &out, NULL, 0, 60000);
 	buf_free(&out);
 	buf_free(&authorised);
 	buf_free(&outcome);
@@ -538,7 +538,7 @@ static void take_message(int *fd)
 	struct reader body;
 	size_t len;
 	int status;
-	enum err err = channel_receive(*fd, in, sizeof in, &len, NULL, NULL, 1000);
+	enum err err = channel_receive(*fd, in, sizeof in, &len, NULL, NULL, 60000);
 
 	if (err != ERR_OK || msg_open(&head, &body, in, len) != ERR_OK) {
 		close(*fd);

@@ -143,7 +143,10 @@ time.sleep(600)' >"$WORK/out/planted"
 		[ "$(grep -c 'fn=C_Login .*ev=begin' "$WITNESS")" -gt "$before" ] && break
 		sleep 0.1
 	done
-	finds "the hsm process in its login" "$(child hsm)"
+	login=$(child hsm)
+	kill -STOP "$login" # it ends after 30 s in a call
+	finds "the hsm process in its login" "$login"
+	kill -CONT "$login"
 	clean "in the login: parent, api, ledger" "$PID" "$(child api)" "$(child ledger)"
 	: >"$RULES.new" && mv "$RULES.new" "$RULES"
 	service_ready || fail "not ready after a login that took long"

@@ -5,7 +5,8 @@ at; exit status 1 when it was found anywhere, 2 when something could not be look
 import os
 import sys
 
-STEP = 1 << 24
+STEP = 1 << 20
+NOTHING = bytes(STEP)  # most of the sanitizers' memory
 SKIP = 1 << 32  # the shadow memory of the sanitizers: reserved, not used
 
 
@@ -25,7 +26,8 @@ def found(read, wanted, end=None):
         octets = read(at, STEP if end is None else min(STEP, end - at))
         if not octets:
             break
-        if any(w in tail + octets for w in wanted):
+        block = tail + octets
+        if octets != NOTHING and any(w in block for w in wanted):
             return True, at
         tail = octets[-overlap:]
         at += len(octets)
@@ -36,7 +38,8 @@ def process(pid, wanted):
     places, total = [], 0
     for part in ("environ", "cmdline"):
         with open(f"/proc/{pid}/{part}", "rb") as f:
-            if any(w in f.read() for w in wanted):
+            text = f.read()
+            if any(w in text for w in wanted):
                 places.append(part)
     with open(f"/proc/{pid}/maps", encoding="utf-8") as f:
         maps = f.read().splitlines()
