@@ -135,8 +135,11 @@ class Pki:
         self.write(label + ".key", private_pem(key))
 
     def write(self, file, text):
-        with open(os.path.join(self.folder, file), "w") as f:
+        """All of it at once: api_parent reads certificates whenever it is asked for a state."""
+        path = os.path.join(self.folder, file)
+        with open(path + ".new", "w") as f:
             f.write(text)
+        os.replace(path + ".new", path)
 
     def crl(self, revoked, **rest):
         self.write("crl.pem", self.ca.crl([self.certificates[r] for r in revoked], **rest))
