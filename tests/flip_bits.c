@@ -1,9 +1,10 @@
 /*
- * flip_bits LEDGER STEP PART PARTS: each bit of what a ledger's chains are made of, one at a time:
- * records, leaf hashes, roots, edges, inner nodes and the signed heads that the store hands out.
- * The whole verifier reads the ledger with that bit turned over, and must name what it is of. Only
- * every STEP-th bit, and of these the PART-th of PARTS, for several processes. The engine is
- * SQLite's with a bit turned over in what it reads, so that no file is written for a bit.
+ * flip_bits LEDGER STEP PART PARTS [ARCHIVE SCRATCH]: each bit of what a ledger's chains are made
+ * of, one at a time: records, leaf hashes, sizes, roots, edges, inner nodes and the signed heads
+ * that the store hands out; or of the file that has its archived records. The whole verifier reads
+ * the ledger with that bit turned over, and must name what it is of. Only every STEP-th bit, and of
+ * these the PART-th of PARTS, for several processes. The engine is SQLite's with a bit turned over
+ * in what it reads, so that no file is written for a bit.
  */
 #include "settings.h"
 
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ledger/archive.h"
 #include "ledger/verify.h"
 
 #define CHAINS 4
@@ -19,7 +21,7 @@ static struct store_engine engine; /* SQLite's but for what the functions below 
 static struct store *store;
 
 /* What there is, in the order in which it was met first. */
-enum what { RECORD, LEAF, ROOT, EDGE, NODE, NOTE };
+enum what { RECORD, LEAF, ROOT, EDGE, SIZE, NODE, NOTE };
 static struct unit {
 	enum what what;
 	char chain[CHAIN_SIZE];
@@ -69,6 +71,7 @@ static void chain_met(struct store_chain *c)
 {
 	met(ROOT, c->chain, 0, c->root, SHA256_SIZE);
 	met(EDGE, c->chain, 0, c->tree.edge, (size_t)merkle_edges(c->tree.size) * SHA256_SIZE);
+	met(SIZE, c->chain, 0, &c->tree.size, sizeof(c->tree.size));
 }
 
 static enum err chain_get(struct store *s, const char *chain, struct store_chain *out)
@@ -157,9 +160,13 @@ static const char *const says[] = {
 	[LEAF] = "the stored leaf hash is not that of the record",
 	[ROOT] = "its root is not that of its records",
 	[EDGE] = "the edge of its tree is not that of its records",
+	[SIZE] = "it has ", /* so many records, its head says so many */
 	[NODE] = "an inner node that is kept for proofs is not that of the records",
 	[NOTE] = "the signed head that the store keeps is not the newest of the records",
 };
+
+/* Of a damaged line of an archive, where its damage leaves no record there. */
+static const char not_there[] = "is archived, and no archive that was given has it";
 
 static void problem(void *arg, const char *chain, int64_t idx, const char *what)
 {
@@ -170,9 +177,13 @@ static void problem(void *arg, const char *chain, int64_t idx, const char *what)
 		fprintf(stderr, "%s, record %lld: %s\n", chain, (long long)idx, what);
 		return;
 	}
-	if (strcmp(chain, u->chain) == 0 && strcmp(what, says[u->what]) == 0 &&
-		(u->what > LEAF || idx == u->idx))
-		named = true;
+	if (strcmp(chain, u->chain) != 0 || (u->what <= LEAF && idx != u->idx))
+		return;
+	if (u->what == SIZE)
+		named = named || strncmp(what, says[SIZE], strlen(says[SIZE])) == 0;
+	else
+		named = named || strcmp(what, says[u->what]) == 0 ||
+			(store->archive && strcmp(what, not_there) == 0);
 }
 
 /* The number of problems; -1: it could not be read. */
@@ -184,12 +195,87 @@ static int64_t verify(void)
 	return verify_store(&v, store, NULL) ? -1 : (int64_t)v.problems;
 }
 
+static unsigned long step, part, parts, n, done;
+
+/* Every bit of the units, this process's part of them. */
+static int units_flip(void)
+{
+	for (const struct unit *u = units; u < units + count; u++) {
+		for (size_t bit = 0; bit < 8 * u->len; bit++, n++) {
+			if (n % step || n / step % parts != part)
+				continue;
+			flip.unit = u;
+			flip.octet = bit / 8;
+			flip.mask = (uint8_t)(1u << bit % 8);
+			if (verify() <= 0 || !named) {
+				printf("not seen: %s %lld of %s, bit %zu\n", says[u->what],
+					(long long)u->idx, u->chain, bit);
+				return 1;
+			}
+			done++;
+		}
+	}
+	return 0;
+}
+
+/* Verifies with this as the archive. */
+static int64_t archive_verify(const char *scratch, const char *octets, size_t len)
+{
+	struct refusal why = {.err = ERR_OK};
+	struct archive *archive = NULL;
+	FILE *file = fopen(scratch, "we");
+	int64_t problems = -1;
+
+	if (!file || fwrite(octets, 1, len, file) != len || fclose(file) != 0)
+		abort();
+	if (!archive_open(&archive, scratch, &why)) {
+		store->archive = archive;
+		problems = verify();
+		store->archive = NULL;
+		archive_free(archive);
+	}
+	return problems;
+}
+
+/* Every bit of the archive: the record of its line must be named. */
+static int archive_flip(const char *path, const char *scratch)
+{
+	static char octets[1 << 20];
+	FILE *file = fopen(path, "re");
+	size_t len = file ? fread(octets, 1, sizeof(octets), file) : 0;
+	struct unit u = {.what = RECORD};
+
+	if (file)
+		fclose(file);
+	if (!len || archive_verify(scratch, octets, len) != 0)
+		return 2;
+	flip.unit = &u;
+	for (char *line = octets, *end; line < octets + len; line = end) {
+		end = (char *)memchr(line, '\n', (size_t)(octets + len - line)) + 1;
+		sscanf(strstr(line, "\"chain\":"), "\"chain\":\"%[^\"]", u.chain);
+		u.idx = atoll(strstr(line, "\"idx\":") + 6);
+		for (size_t bit = 0; bit < 8 * (size_t)(end - line); bit++, n++) {
+			if (n % step || n / step % parts != part)
+				continue;
+			line[bit / 8] ^= (char)(1 << bit % 8);
+			if (archive_verify(scratch, octets, len) <= 0 || !named) {
+				printf("not seen: the archived record %lld of %s, bit %zu\n",
+					(long long)u.idx, u.chain, bit);
+				return 1;
+			}
+			line[bit / 8] ^= (char)(1 << bit % 8);
+			done++;
+		}
+	}
+	return archive_verify(scratch, octets, len) != 0 ? 2 : 0;
+}
+
 int main(int argc, char **argv)
 {
-	unsigned long step, part, parts, n = 0, done = 0;
 	struct refusal why = {.err = ERR_OK};
+	int status;
 
-	if (argc != 5)
+	if (argc != 5 && argc != 7)
 		return 2;
 	step = strtoul(argv[2], NULL, 10);
 	part = strtoul(argv[3], NULL, 10);
@@ -206,30 +292,21 @@ int main(int argc, char **argv)
 	engine.node_get = node_get;
 	engine.checkpoint_get = checkpoint_get;
 	store->engine = &engine;
-	counting = true;
-	if (verify() != 0)
-		return 2;
-	counting = false;
-	for (const struct unit *u = units; u < units + count; u++) {
-		for (size_t bit = 0; bit < 8 * u->len; bit++, n++) {
-			if (n % step || n / step % parts != part)
-				continue;
-			flip.unit = u;
-			flip.octet = bit / 8;
-			flip.mask = (uint8_t)(1u << bit % 8);
-			if (verify() <= 0 || !named) {
-				printf("not seen: %s %lld of %s, bit %zu\n", says[u->what],
-					(long long)u->idx, u->chain, bit);
-				return 1;
-			}
-			done++;
-		}
+	if (argc == 7) {
+		status = archive_flip(argv[5], argv[6]);
+	} else {
+		counting = true;
+		if (verify() != 0)
+			return 2;
+		counting = false;
+		status = units_flip();
+		flip.unit = NULL;
+		if (!status && verify() != 0)
+			status = 2;
 	}
-	flip.unit = NULL;
-	if (verify() != 0)
-		return 2;
 	store_sqlite.abandon(store);
 	free(units);
-	printf("%lu %lu\n", done, n);
-	return 0;
+	if (!status)
+		printf("%lu %lu\n", done, n);
+	return status;
 }

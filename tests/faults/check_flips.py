@@ -1,10 +1,12 @@
-"""Each bit of a small ledger with records of every type, turned over by itself: both verifiers must name what it is of.
+"""Each bit of a small ledger with records of every type, and of an archive with most of them, turned over by itself:
+both verifiers must name what it is of.
 
 With DCSIGN_TESTS=long every bit, else one of many.
 """
 
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,11 +24,13 @@ LONG = os.environ.get("DCSIGN_TESTS") == "long"
 STEP = 1 if LONG else 1009
 # the second verifier: one bit of each octet, another one in each octet that follows
 STEP_PYTHON = 1 if LONG else 257
+HASH = "the stored leaf hash is not that of the record"
 SAYS = {
-    "record": "{chain} {idx}: the stored leaf hash is not that of the record",
-    "leaf": "{chain} {idx}: the stored leaf hash is not that of the record",
+    "record": "{chain} {idx}: " + HASH,
+    "leaf": "{chain} {idx}: " + HASH,
     "root": "{chain} head: its root is not that of its records",
     "edge": "{chain} head: the edge of its tree is not that of its records",
+    "size": "{chain} head: it says ",
     "node": "ledger head: the inner nodes that are kept for proofs are not those of the records",
     "note": "ledger head: the signed heads that the store keeps are not the newest of the records",
 }
@@ -85,6 +89,14 @@ def flips(ledger):
 
         return flip
 
+    def size_flip(head):
+        def flip(at, mask):
+            before = head.size
+            head.size ^= mask << 8 * at
+            return lambda: setattr(head, "size", before)
+
+        return flip
+
     def item_flip(of, key, text=False):
         def flip(at, mask):
             before = of[key]
@@ -100,6 +112,7 @@ def flips(ledger):
     for chain, head in ledger.heads.items():
         yield "root", chain, None, len(head.root), row_flip(head, "root")
         yield "edge", chain, None, len(head.edge), row_flip(head, "edge")
+        yield "size", chain, None, 8, size_flip(head)
     for name, octets in ledger.tables.nodes.items():
         yield "node", name[0], None, len(octets), item_flip(ledger.tables.nodes, name)
     for chain, text in ledger.tables.notes.items():
@@ -124,10 +137,61 @@ def python_part(arguments):
             back = flip(at, 1 << octets % 8)
             problems = Verifier(ledger).run()
             back()
-            assert SAYS[what].format(chain=chain, idx=idx) in problems, (what, chain, idx, at, problems)
+            says = SAYS[what].format(chain=chain, idx=idx)
+            assert any(p == says or (what == "size" and p.startswith(says)) for p in problems), (what, chain, idx, at, problems)
             seen += 1
     assert not Verifier(ledger).run()
     return seen, octets
+
+
+def archived(of, path, archive):
+    """What the signed head covers leaves the ledger for the archive."""
+    shutil.copyfile(of, path)
+    db = sqlite3.connect(path)
+    size = db.execute("SELECT idx FROM records WHERE record LIKE '%\"type\":\"CHECKPOINT\"%'").fetchone()[0]
+    rows = db.execute("SELECT record FROM records WHERE chain = ? AND idx < ? ORDER BY idx", (CHAIN, size)).fetchall()
+    with open(archive, "w", encoding="utf-8") as f:
+        f.writelines(text + "\n" for (text,) in rows)
+    db.execute("UPDATE records SET record = '' WHERE chain = ? AND idx < ?", (CHAIN, size))
+    db.commit()
+    db.close()
+
+
+def archive_python_part(arguments):
+    """The same as python_part, of the lines of an archive."""
+    path, archive, part, parts = arguments
+    ledger = ledger_records.load(path)
+    with open(archive, "rb") as f:
+        good = f.read()
+    seen = 0
+    for at in [None, *range(part * STEP_PYTHON, len(good), parts * STEP_PYTHON)]:
+        octets = good if at is None else turned(good, at, 1 << at % 8)
+        archives = {(r.chain, r.idx): r.text for r in ledger_records.from_export(octets).rows}
+        problems = Verifier(ledger, archives=archives).run()
+        for row in ledger.rows:  # it reads them into the rows
+            row.text = row.text if row.idx >= good.count(b"\n") or row.chain != CHAIN else b""
+        if at is None:
+            assert not problems, problems
+            continue
+        of = f"{CHAIN} {good.count(10, 0, at)}: "
+        assert {of + "is archived, and no archive that was given has it", of + HASH} & set(problems), (at, problems)
+        seen += 1
+    return seen, len(good)
+
+
+def run_c(*arguments):
+    """(bits that were seen, bits), by several processes."""
+    parts = os.cpu_count() or 1
+    command = [PROGRAM, arguments[0], str(STEP)]
+    running = [
+        subprocess.Popen([*command, str(n), str(parts), *(a + str(n) * (a == arguments[-1]) for a in arguments[1:])], stdout=subprocess.PIPE, text=True)
+        for n in range(parts)
+    ]
+    done = [p.communicate()[0] for p in running]
+    assert not any(p.returncode for p in running), (done, [p.returncode for p in running])
+    seen, of = sum(int(d.split()[0]) for d in done), int(done[0].split()[1])
+    assert seen == -(-of // STEP), (seen, of)
+    return seen, of
 
 
 def main():
@@ -138,18 +202,17 @@ def main():
         path = os.path.join(folder, "ledger.db")
         small.write(path, ledger)
         parts = os.cpu_count() or 1
-        running = [
-            subprocess.Popen([PROGRAM, path, str(STEP), str(n), str(parts)], stdout=subprocess.PIPE, text=True) for n in range(parts)
-        ]
-        done = [p.communicate()[0] for p in running]
-        if any(p.returncode for p in running):
-            print("FAIL:", *done)
-            return 1
-        seen, of = sum(int(d.split()[0]) for d in done), int(done[0].split()[1])
-        assert seen == -(-of // STEP), (seen, of)
+        seen, of = run_c(path)
         print(f"{seen} of {of} bits in {len(ledger.rows)} records and what stands beside them: all seen")
         with multiprocessing.Pool(parts) as pool:
             counts = pool.map(python_part, [(path, n, parts) for n in range(parts)])
+        print(f"the second verifier: {sum(c[0] for c in counts)} bits, of {counts[0][1]} octets: all seen")
+        rest, archive = (os.path.join(folder, name) for name in ("rest.db", "archive"))
+        archived(path, rest, archive)
+        seen, of = run_c(rest, archive, os.path.join(folder, "scratch"))
+        print(f"{seen} of {of} bits of an archive: all seen")
+        with multiprocessing.Pool(parts) as pool:
+            counts = pool.map(archive_python_part, [(rest, archive, n, parts) for n in range(parts)])
         print(f"the second verifier: {sum(c[0] for c in counts)} bits, of {counts[0][1]} octets: all seen")
     return 0
 
