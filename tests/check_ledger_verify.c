@@ -169,6 +169,7 @@ static const struct {
 		"sign1/main 3 the stored leaf hash"},
 	{"UPDATE records SET leaf_hash = x'00' WHERE idx = 3", "sign1/main 3 the stored leaf hash"},
 	{"UPDATE chains SET root = zeroblob(32)", "its root is not that of its records"},
+	{"UPDATE chains SET last_time = last_time - 1", "its last_time is not that of its writer"},
 	{"UPDATE records SET record = replace(record, ',\"idx\"', ', \"idx\"') WHERE idx = 9",
 		"sign1/main 9 is not a record in canonical form"},
 };
@@ -218,6 +219,7 @@ static void raw_ledger(struct record *const *records, size_t count)
 		ck_assert_int_eq(record_write(&json, &r), ERR_OK);
 		merkle_leaf(json.octets, json.len, leaf);
 		merkle_append(&c.tree, leaf);
+		c.last_time = r.time;
 		ck_assert_int_eq(
 			store_sqlite.record_put(st, c.chain, r.idx, json.octets, json.len, leaf),
 			ERR_OK);

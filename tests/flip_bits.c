@@ -1,10 +1,10 @@
 /*
  * flip_bits LEDGER STEP PART PARTS [ARCHIVE SCRATCH]: each bit of what a ledger's chains are made
- * of, one at a time: records, leaf hashes, sizes, roots, edges, inner nodes and the signed heads
- * that the store hands out; or of the file that has its archived records. The whole verifier reads
- * the ledger with that bit turned over, and must name what it is of. Only every STEP-th bit, and of
- * these the PART-th of PARTS, for several processes. The engine is SQLite's with a bit turned over
- * in what it reads, so that no file is written for a bit.
+ * of, one at a time: records, leaf hashes, sizes, times, roots, edges, inner nodes and the signed
+ * heads that the store hands out; or of the file that has its archived records. The whole verifier
+ * reads the ledger with that bit turned over, and must name what it is of. Only every STEP-th bit,
+ * and of these the PART-th of PARTS, for several processes. The engine is SQLite's with a bit
+ * turned over in what it reads, so that no file is written for a bit.
  */
 #include "settings.h"
 
@@ -21,7 +21,7 @@ static struct store_engine engine; /* SQLite's but for what the functions below 
 static struct store *store;
 
 /* What there is, in the order in which it was met first. */
-enum what { RECORD, LEAF, ROOT, EDGE, SIZE, NODE, NOTE };
+enum what { RECORD, LEAF, ROOT, EDGE, SIZE, TIME, NODE, NOTE };
 static struct unit {
 	enum what what;
 	char chain[CHAIN_SIZE];
@@ -72,6 +72,7 @@ static void chain_met(struct store_chain *c)
 	met(ROOT, c->chain, 0, c->root, SHA256_SIZE);
 	met(EDGE, c->chain, 0, c->tree.edge, (size_t)merkle_edges(c->tree.size) * SHA256_SIZE);
 	met(SIZE, c->chain, 0, &c->tree.size, sizeof(c->tree.size));
+	met(TIME, c->chain, 0, &c->last_time, sizeof(c->last_time));
 }
 
 static enum err chain_get(struct store *s, const char *chain, struct store_chain *out)
@@ -161,6 +162,7 @@ static const char *const says[] = {
 	[ROOT] = "its root is not that of its records",
 	[EDGE] = "the edge of its tree is not that of its records",
 	[SIZE] = "it has ", /* so many records, its head says so many */
+	[TIME] = "its last_time is not that of its writer's last record",
 	[NODE] = "an inner node that is kept for proofs is not that of the records",
 	[NOTE] = "the signed head that the store keeps is not the newest of the records",
 };

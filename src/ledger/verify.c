@@ -91,6 +91,27 @@ static bool is_head(const struct leaf *l)
 	return at && (size_t)(end - at) > sizeof(note) && memcmp(at, note, sizeof(note) - 1) == 0;
 }
 
+/* Of the types that the ledger process writes itself, some are sent to it, too. */
+static void time_take(struct walk *w, const struct record *r)
+{
+	bool same = r->time == w->chain->last_time;
+
+	switch (r->type) {
+	case RECORD_STOP:
+	case RECORD_CONFIG:
+	case RECORD_UNKNOWN:
+	case RECORD_REFUSED:
+	case RECORD_HELD:
+	case RECORD_RELEASED:
+	case RECORD_CHECKPOINT:
+		w->time_good = w->time_good || same;
+		break;
+	default:
+		w->time_known = true;
+		w->time_good = same;
+	}
+}
+
 /* What the record says, in its place in the tree; root: of what stands before it. */
 static enum err record_check(struct walk *w, const struct leaf *l)
 {
@@ -108,6 +129,7 @@ static enum err record_check(struct walk *w, const struct leaf *l)
 	}
 	if (r.type == RECORD_CHECKPOINT && (what = witness_record(&w->witness, &r, w->root)))
 		verify_wrong(w, l->idx, what);
+	time_take(w, &r);
 	return w->v->chain_only ? ERR_OK : judge_take(&w->judge, &r, l->json, l->len);
 }
 
@@ -214,6 +236,8 @@ static void head_check(struct walk *w)
 	if (memcmp(w->tree.edge, w->chain->tree.edge, merkle_edges(w->tree.size) * SHA256_SIZE) !=
 		0)
 		verify_wrong(w, NO_IDX, "the edge of its tree is not that of its records");
+	if (w->time_known && !w->time_good && !w->v->chain_only && w->problems == 0)
+		verify_wrong(w, NO_IDX, "its last_time is not that of its writer's last record");
 	note_check(w);
 	archived_check(w);
 	w->v->open += judge_open(&w->judge);

@@ -16,6 +16,8 @@ struct walk {
 	uint64_t problems;
 	uint64_t archived; /* records whose text is not here, without those of an archive */
 	int64_t last_archived;
+	bool time_known; /* a record was read that only the chain's writer can have sent */
+	bool time_good;	 /* that one, or one after it, has the chain's last_time */
 	time_t saved;
 	struct judge judge;
 	struct buf text;

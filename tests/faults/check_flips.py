@@ -31,6 +31,7 @@ SAYS = {
     "root": "{chain} head: its root is not that of its records",
     "edge": "{chain} head: the edge of its tree is not that of its records",
     "size": "{chain} head: it says ",
+    "time": "{chain} head: its last_time is not that of its writer's last record",
     "node": "ledger head: the inner nodes that are kept for proofs are not those of the records",
     "note": "ledger head: the signed heads that the store keeps are not the newest of the records",
 }
@@ -89,11 +90,11 @@ def flips(ledger):
 
         return flip
 
-    def size_flip(head):
+    def number_flip(head, name):
         def flip(at, mask):
-            before = head.size
-            head.size ^= mask << 8 * at
-            return lambda: setattr(head, "size", before)
+            before = getattr(head, name)
+            setattr(head, name, before ^ mask << 8 * at)
+            return lambda: setattr(head, name, before)
 
         return flip
 
@@ -112,7 +113,8 @@ def flips(ledger):
     for chain, head in ledger.heads.items():
         yield "root", chain, None, len(head.root), row_flip(head, "root")
         yield "edge", chain, None, len(head.edge), row_flip(head, "edge")
-        yield "size", chain, None, 8, size_flip(head)
+        yield "size", chain, None, 8, number_flip(head, "size")
+        yield "time", chain, None, 8, number_flip(head, "last_time")
     for name, octets in ledger.tables.nodes.items():
         yield "node", name[0], None, len(octets), item_flip(ledger.tables.nodes, name)
     for chain, text in ledger.tables.notes.items():

@@ -29,6 +29,8 @@ KINDS = {
     "time": INT, "token": TEXT, "type": TEXT, "valid_time": INT, "version": TEXT, "weak": TEXT,
     "window_opens": INT,
 }  # fmt: skip
+# What the ledger process may write of itself; all others its chain's writer sent.
+OWN = {"STOP", "CONFIG", "UNKNOWN", "REFUSED", "HELD", "RELEASED", "CHECKPOINT"}
 ALWAYS = {"chain", "idx", "time", "type"}
 MUST = {
     "START": {"boot_id", "boottime", "generation", "node", "token", "version"},
@@ -71,6 +73,7 @@ class Head:
     size: int
     root: bytes
     edge: bytes = None  # the roots of the perfect subtrees of its tree; None: nobody says
+    last_time: int = None  # of the last record that its writer sent; None likewise
 
 
 @dataclass
@@ -175,8 +178,8 @@ def from_sqlite(path):
             )
         ]
         heads = {
-            chain.decode(): Head(size, root, edge)
-            for chain, size, root, edge in db.execute("SELECT chain, size, root, edge FROM chains")
+            chain.decode(): Head(size, root, edge, last_time)
+            for chain, size, root, edge, last_time in db.execute("SELECT chain, size, root, edge, last_time FROM chains")
         }
         db.text_factory = lambda octets: octets.decode(errors="replace")
         late = Pending()
@@ -216,6 +219,11 @@ def from_export(octets):
         except (ValueError, KeyError, TypeError):
             rows.append(Row("?", -1, line))
     return Ledger(rows)
+
+
+def sent_last(records):
+    """The time of the last record of a chain that its writer sent, as its head has it."""
+    return next((r["time"] for r in reversed(records) if r["type"] not in OWN), 0)
 
 
 class Malformed(ValueError):

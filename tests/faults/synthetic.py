@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from ledger_records import Head, Ledger, Row, canonical, leaf_hash, tree_edge, tree_root
+from ledger_records import Head, Ledger, Row, canonical, leaf_hash, sent_last, tree_edge, tree_root
 
 NOW = 1_800_000_000
 BEGIN, END = NOW - 86400, NOW + 30 * 86400
@@ -324,6 +324,16 @@ def write_tables(db, rows):
         db.execute("INSERT INTO idempotency VALUES (?,?,?,?,?,?,?,?,?)", (*of, *row))
 
 
+def readable(ledger, chain):
+    for row in ledger.rows:
+        try:
+            r = json.loads(row.text)
+            if row.chain == chain and isinstance(r["time"], int) and r["type"]:
+                yield r
+        except (ValueError, KeyError, TypeError):
+            pass
+
+
 def write_sqlite(path, ledger):
     """A file as the service keeps it. A record that is no UTF-8 or stands twice can't be in one: ValueError."""
     db = sqlite3.connect(path)
@@ -335,7 +345,7 @@ def write_sqlite(path, ledger):
         for chain, head in ledger.heads.items():
             leaves = [r.leaf_hash for r in ledger.rows if r.chain == chain]
             leaves += [bytes(32)] * (head.size - len(leaves))
-            values = (chain, head.size, tree_edge(leaves[: head.size]), head.root, NOW)
+            values = (chain, head.size, tree_edge(leaves[: head.size]), head.root, sent_last(list(readable(ledger, chain))))
             db.execute("INSERT INTO chains VALUES (?,?,?,?,?)", values)
             for level in range(4, head.size.bit_length(), 4):
                 for n in range(head.size >> level):

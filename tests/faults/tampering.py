@@ -18,7 +18,7 @@ import tempfile
 import ledger_records
 import signed_notes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from ledger_records import canonical, leaf_hash, tree_edge, tree_root
+from ledger_records import canonical, leaf_hash, sent_last, tree_edge, tree_root
 from synthetic import write_tables
 from verify_ledger import Verifier
 
@@ -77,7 +77,7 @@ class Copy:
             text = canonical(r)
             leaves.append(leaf_hash(text))
             self.run("INSERT INTO records VALUES (?,?,?,?)", self.chain, idx, text.decode(), leaves[-1])
-        self.run("INSERT INTO chains VALUES (?,?,?,?,?)", self.chain, len(leaves), tree_edge(leaves), tree_root(leaves), 0)
+        self.run("INSERT INTO chains VALUES (?,?,?,?,?)", self.chain, len(leaves), tree_edge(leaves), tree_root(leaves), sent_last(records))
         for level in range(4, len(leaves).bit_length(), 4):
             for n in range(len(leaves) >> level):
                 root = tree_root(leaves[n << level : (n + 1) << level])
@@ -168,6 +168,11 @@ def spliced_from_another_node(c):
 @case("its root is not that of its records")
 def the_chains_root(c):
     c.run("UPDATE chains SET root = zeroblob(32)")
+
+
+@case("its last_time is not that of its writer's last record")
+def the_chains_time(c):
+    c.run("UPDATE chains SET last_time = last_time - 86400")
 
 
 @case("an inner node that is kept for proofs")

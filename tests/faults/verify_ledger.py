@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from ledger_records import Malformed, decode, leaf_hash, load, tree_edge, tree_root
+from ledger_records import OWN, Malformed, decode, leaf_hash, load, tree_edge, tree_root
 
 DELEGATION_USAGE = "1.3.6.1.4.1.44363.44"
 DAY = 86400
@@ -288,6 +288,7 @@ class Walk:
         self.covered = 0  # by it
         self.leaves = []
         self.stopped = False
+        self.sent = None  # times of the last record that the writer sent: of it and of those after it that may be that
 
     def wrong(self, words):
         self.v.wrong(self.chain, self.idx, words)
@@ -311,12 +312,19 @@ class Walk:
                 self.wrong(f"the chain begins with {r['type']}")
             self.stopped = r["type"] == "STOP" or (self.stopped and r["type"] == "CHECKPOINT")
             self.newest = max(self.newest, r["time"])
+            if r["type"] not in OWN:
+                self.sent = {r["time"]}
+            elif self.sent:
+                self.sent.add(r["time"])
             take = getattr(self, "take_" + r["type"].replace("-", "_").lower(), None)
             if take:
                 self.taken(take, r)
         if blank is not None and blank >= self.covered:
             self.idx = blank
             self.wrong("has no text, and no signed head covers it")
+        last_time = getattr((self.v.ledger.heads or {}).get(self.chain), "last_time", None)
+        if last_time is not None and self.sent and last_time not in self.sent:
+            self.v.wrong(self.chain, None, "its last_time is not that of its writer's last record")
         if not self.stopped:
             self.v.open += sum(not a.outcomes for a in self.attempts.values())
 
