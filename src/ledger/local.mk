@@ -36,7 +36,7 @@ src_ledger_libledger_a_SOURCES = \
 	src/ledger/recall.c src/ledger/recall.h \
 	src/ledger/judge.c src/ledger/judge_save.c src/ledger/judge.h \
 	src/ledger/bookmark.c src/ledger/bookmark.h \
-	src/ledger/verify.c src/ledger/verify_resume.c src/ledger/verify.h src/ledger/verify_walk.h \
+	src/ledger/verify.c src/ledger/verify_known.c src/ledger/verify_resume.c src/ledger/verify.h src/ledger/verify_walk.h \
 	src/ledger/prove.c src/ledger/prove.h \
 	src/ledger/archive.c src/ledger/archive_move.c src/ledger/archive_take.c src/ledger/archive_move.h src/ledger/archive.h \
 	src/ledger/list.c src/ledger/export.c src/ledger/list.h \

@@ -348,41 +348,6 @@ static enum err strays_find(struct verify *v, struct store *s)
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
-/* chain NULL: heads of all. */
-static void known_left(struct verify *v, const char *chain)
-{
-	char text[128];
-
-	for (const struct known *k = v->known; k; k = k->next) {
-		if (k->seen || k->head.size == 0 ||
-			(chain && !witness_origin(k->head.origin, chain)))
-			continue;
-		snprintf(text, sizeof(text),
-			"a kept checkpoint has %llu records of it: records are missing at its end",
-			(unsigned long long)k->head.size);
-		v->problems++;
-		v->problem(v->arg, k->head.origin, NO_IDX, text);
-	}
-}
-
-/* Cosignatures of the heads that were kept elsewhere. */
-static void witnesses_check(struct verify *v)
-{
-	char text[CHECKPOINT_ORIGIN_SIZE + 128];
-
-	for (const struct known *k = v->known; k; k = k->next) {
-		for (size_t i = 0; i < v->witnesses; i++) {
-			if (!checkpoint_cosigned(k->note, k->len, &v->witness[i], NULL))
-				continue;
-			snprintf(text, sizeof(text),
-				"a kept checkpoint of %llu records has no good cosignature of %s",
-				(unsigned long long)k->head.size, v->witness[i].name);
-			v->problems++;
-			v->problem(v->arg, k->head.origin, NO_IDX, text);
-		}
-	}
-}
-
 static void table_wrong(void *arg, const char *what)
 {
 	struct verify *v = arg;
@@ -401,7 +366,7 @@ static enum err chains_verify(struct verify *v, struct store *s, const char *cha
 		if (!e)
 			e = chain_verify(v, s, &c);
 		if (!e)
-			known_left(v, chain);
+			verify_known(v, chain);
 		return e;
 	}
 	while (!(e = s->engine->chain_after(s, c.chain, &c))) {
@@ -412,7 +377,7 @@ static enum err chains_verify(struct verify *v, struct store *s, const char *cha
 	if (e == ERR_NOT_FOUND)
 		e = strays_find(v, s);
 	if (!e)
-		known_left(v, NULL);
+		verify_known(v, NULL);
 	return e || !v->tables ? e : tables_check(v->tables, table_wrong, v);
 }
 
@@ -423,7 +388,7 @@ enum err verify_store(struct verify *v, struct store *s, const char *chain)
 	v->crew = crew_make();
 	if (!v->crew)
 		return ERR_NOMEM;
-	witnesses_check(v);
+	verify_cosigned(v);
 	v->tables = chain || v->chain_only || v->resume ? NULL : &tables;
 
 	enum err e = chains_verify(v, s, chain);

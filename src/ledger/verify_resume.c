@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "bookmark.h"
-#include "tree.h"
 #include "verify_walk.h"
 
 enum err verify_save(struct walk *w)
@@ -24,30 +23,6 @@ enum err verify_save(struct walk *w)
 	if (!e)
 		e = bookmark_put(w->v->resume, w->chain->chain, &out);
 	return e ? e : bookmark_write(w->v->resume);
-}
-
-/* Kept heads of what was read before: the tree that was computed then must contain them. */
-static void known_before(struct walk *w)
-{
-	struct tree t = {.store = w->store, .chain = w->chain->chain};
-	struct merkle_proof proof;
-	uint8_t root[SHA256_SIZE];
-
-	merkle_root(&w->tree, root);
-	for (struct known *k = w->v->known; k; k = k->next) {
-		if (k->head.size == 0 || k->head.size > w->tree.size ||
-			!witness_origin(k->head.origin, w->chain->chain))
-			continue;
-		k->seen = true;
-		if (!witness_signed(w->v->verifier, w->v->verifiers, k))
-			verify_wrong(w, (int64_t)k->head.size - 1,
-				"a kept checkpoint of this size is not signed with the key given");
-		if (merkle_consistency(&proof, k->head.size, w->tree.size, tree_subtree, &t) ||
-			!merkle_consistent(&proof, k->head.size, w->tree.size, k->head.root, root))
-			verify_wrong(w, (int64_t)k->head.size - 1,
-				"a kept checkpoint of this size has another root: the records were "
-				"rewritten");
-	}
 }
 
 enum err verify_load(struct walk *w, const struct buf *known)
@@ -97,6 +72,6 @@ enum err verify_load(struct walk *w, const struct buf *known)
 			"records that were verified before are not there or not the same");
 		return ERR_NOT_FOUND;
 	}
-	known_before(w);
+	verify_known_before(w);
 	return e;
 }

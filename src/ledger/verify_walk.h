@@ -32,5 +32,12 @@ void verify_wrong(void *arg, int64_t idx, const char *what);
 enum err verify_save(struct walk *w);
 /* What an earlier run knew. ERR_NOT_FOUND: it can't be gone on from, and that has been said. */
 enum err verify_load(struct walk *w, const struct buf *known);
+/* verify_known.c, of heads that were kept elsewhere. Those of what an earlier run read: the tree
+ * that it computed must contain them. */
+void verify_known_before(struct walk *w);
+/* Those that no chain was long enough for; chain NULL: of all. */
+void verify_known(struct verify *v, const char *chain);
+/* Each must have the cosignatures of the witnesses. */
+void verify_cosigned(struct verify *v);
 
 #endif
