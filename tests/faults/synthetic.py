@@ -275,6 +275,7 @@ CREATE TABLE chains (chain TEXT PRIMARY KEY, size INTEGER, edge BLOB, root BLOB,
 CREATE TABLE records (chain TEXT, idx INTEGER, record TEXT, leaf_hash BLOB, PRIMARY KEY (chain, idx));
 CREATE TABLE attempts (id TEXT, attempt INTEGER, chain TEXT, idx INTEGER, issued INTEGER, key TEXT, client TEXT,
     spki_sha256 BLOB, expiry INTEGER, idempotency TEXT, PRIMARY KEY (id, attempt));
+CREATE INDEX attempts_open ON attempts (chain, idx) WHERE issued < 0;
 CREATE TABLE counts (kind TEXT, name TEXT, live INTEGER, PRIMARY KEY (kind, name));
 CREATE TABLE idempotency (client TEXT, key TEXT, name TEXT, request_sha256 BLOB, time INTEGER, id TEXT, chain TEXT,
     authorised INTEGER, issued INTEGER, PRIMARY KEY (client, key, name));
