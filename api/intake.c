@@ -165,6 +165,8 @@ static bool go_on(struct epoll_event *event)
 	if (s == NULL)
 		return true;
 	rc = gnutls_handshake(s->gnutls);
+	if (rc == GNUTLS_E_AGAIN) /* the end of the client inside a record: no other event tells */
+		rc = gnutls_handshake(s->gnutls);
 	if (rc == GNUTLS_E_AGAIN || rc == GNUTLS_E_INTERRUPTED)
 		return (event->events & (EPOLLERR | EPOLLHUP)) != 0;
 	event->events |= rc == GNUTLS_E_SUCCESS ? EPOLLIN : EPOLLHUP;
