@@ -135,10 +135,11 @@ control '{}'
 once 0 renewed
 
 note "with the verifier key in the configuration"
-configure good "ledger_key = \"$(cat ledger.vkey)\""
+another_vkey=$(cat ledger.vkey)
+configure good "ledger_key = \"$another_vkey\""
 due
 once 0 renewed
-key_line="ledger_key = \"$(cat ledger.vkey)\""
+key_line="ledger_key = \"$another_vkey\""
 alarms broken "is not by ledger_key"
 alarms key "is not by ledger_key"
 unset key_line
@@ -184,7 +185,12 @@ vkey=$(grep -oE 'test\.dcsign\.example[^ ]*\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+' "$WOR
 [ -n "$vkey" ] || fail "dcsign ledger verify tells no verifier key: $(cat "$WORK/out/verify")"
 cp -a "$WORK/state" "$WORK/older"
 service_start
-real "ledger_key = \"$vkey\""
+real "ledger_key = \"$another_vkey\""
+due
+once 5 "is not by ledger_key"
+rm dc/.ledger
+# of the nodes of a service each has its own
+real "ledger_key = { \"$another_vkey\", \"$vkey\" }"
 for _ in 1 2; do
 	due
 	once 0 renewed

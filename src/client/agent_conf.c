@@ -234,6 +234,7 @@ void agent_conf_free(struct agent_config *config)
 	for (i = 0; i < config->service_count; i++) {
 		struct agent_service *s = &config->services[i];
 		free_list(s->urls);
+		free(s->ledger_keys);
 		free(s->ca);
 		free(s->certificate);
 		free(s->private_key);

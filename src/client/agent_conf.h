@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "checkpoint.h"
 #include "dc.h"
 #include "log.h"
 
@@ -18,9 +19,9 @@ struct agent_service {
 	struct agent_section section;
 	char **urls; /* https://host:port, in the order of preference */
 	size_t url_count;
-	char *ca, *certificate, *private_key; /* paths */
-	bool has_ledger_key;
-	uint8_t ledger_key[32]; /* Ed25519: who signs the ledger's heads */
+	char *ca, *certificate, *private_key;	/* paths */
+	uint8_t (*ledger_keys)[CHECKPOINT_KEY]; /* who sign the ledger's heads: one for each node */
+	size_t ledger_key_count;		/* 0: whoever is met first */
 	/* while it runs: */
 	size_t current;	      /* the URL that answered last */
 	int64_t clock_offset; /* its clock less this machine's, seconds, as of its last answer */

@@ -111,15 +111,18 @@ static void take_urls(const struct conf_place *p, const struct conf_value *v, si
 	s->url_count = s->urls ? count : 0;
 }
 
-static void take_ledger_key(const struct conf_place *p, const struct conf_value *v, size_t count)
+static void take_ledger_keys(const struct conf_place *p, const struct conf_value *v, size_t count)
 {
 	struct agent_service *s = p->base;
+	size_t i;
 
-	(void)count;
-	s->has_ledger_key =
-		checkpoint_vkey_read(v->text, strlen(v->text), NULL, s->ledger_key) == ERR_OK;
-	if (!s->has_ledger_key)
-		conf_expected(p, v, "a verifier key, as dcsign ledger verify prints it");
+	s->ledger_keys = calloc(count, sizeof *s->ledger_keys);
+	s->ledger_key_count = s->ledger_keys ? count : 0;
+	for (i = 0; i < s->ledger_key_count; i++)
+		if (checkpoint_vkey_read(v[i].text, strlen(v[i].text), NULL, s->ledger_keys[i]) !=
+			ERR_OK)
+			conf_expected(
+				p, &v[i], "a verifier key, as dcsign ledger verify prints it");
 }
 
 static void take_scheme(const struct conf_place *p, const struct conf_value *v, size_t count)
@@ -252,7 +255,7 @@ const struct conf_option agent_conf_service[] = {
 		.take = take_path,
 		AT(agent_service, private_key),
 		.required = true},
-	{.name = "ledger_key", .take = take_ledger_key},
+	{.name = "ledger_key", .take = take_ledger_keys, .list = true},
 	{.name = NULL},
 };
 

@@ -111,6 +111,18 @@ static bool signer(char id[9], const char *note, const char *origin)
 	return ok;
 }
 
+/* By one of the keys that are known. */
+static enum err by_ledger_key(
+	struct checkpoint *head, const char *note, const struct agent_service *s)
+{
+	enum err e = ERR_FORMAT;
+	size_t i;
+
+	for (i = 0; e && i < s->ledger_key_count; i++)
+		e = checkpoint_verify(head, note, strlen(note), s->ledger_keys[i]);
+	return e;
+}
+
 /* Is it a head of this chain, by the signer that is known? */
 static bool read_note(struct look *l, const char *chain, const char *note, struct checkpoint *head)
 {
@@ -119,11 +131,11 @@ static bool read_note(struct look *l, const char *chain, const char *note, struc
 	struct checkpoint old;
 	char now_by[9], before_by[9];
 	size_t tail = strlen(chain), len;
-	enum err e = s->has_ledger_key ? checkpoint_verify(head, note, strlen(note), s->ledger_key)
-				       : checkpoint_read(head, note, strlen(note));
+	enum err e = s->ledger_key_count ? by_ledger_key(head, note, s)
+					 : checkpoint_read(head, note, strlen(note));
 
 	if (e) {
-		if (s->has_ledger_key)
+		if (s->ledger_key_count)
 			alarm_is(l, "%s: a signed head is not by ledger_key: %s", chain,
 				err_text(e));
 		else

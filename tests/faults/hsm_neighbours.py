@@ -1,13 +1,11 @@
 """What a hostile token does to its neighbour: see e2e_neighbours.sh. `www` lies on the hostile one."""
 
-import os
 import sys
 import threading
 import time
 
-from hsm_service import Failed, Service, check, statuses
+from hsm_service import LONG, Failed, Service, check, statuses
 
-LONG = os.environ.get("DCSIGN_TESTS") == "long"
 OTHER = "second-p-256"
 EACH = 600 if LONG else 60
 
