@@ -464,6 +464,23 @@ class Handshakes(Case):
         self.assertTrue(connection.session is None or not connection.session.has_ticket)
         connection.close()
 
+    def test_cut_off(self):
+        """A client that ends inside a record is closed then, not when its deadline comes."""
+        def reaped():
+            monitor = http.client.HTTPConnection("127.0.0.1", self.service.monitor, timeout=60)
+            page = ask(monitor, "GET", "/metrics")[1].decode()
+            monitor.close()
+            return re.search(r"(?m)^dcsign_connections_reaped_total (\d+)$", page).group(1)
+
+        before = reaped()
+        for pause in 0, 0.3:
+            plain = socket.create_connection(("127.0.0.1", self.service.port))
+            plain.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+            time.sleep(pause)
+            plain.shutdown(socket.SHUT_WR)
+            read_all(plain)
+        self.assertEqual(reaped(), before)
+
     def test_plain_http(self):
         plain = socket.create_connection(("127.0.0.1", self.service.port))
         plain.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\n\r\n")
