@@ -475,6 +475,22 @@ START_TEST(no_session)
 }
 END_TEST
 
+/* Nor is there one for a second thread. */
+START_TEST(no_session_for_a_batch)
+{
+	fake_token.take = ERR_TOKEN;
+	fake_token.width = 4;
+	ask.count = 3;
+	ask.item[1] = ask.item[2] = ask.item[0];
+	run();
+	for (uint16_t i = 0; i < 3; i++)
+		ck_assert_int_eq(answer.grant[i].refusal.err, ERR_TOKEN);
+	ck_assert_uint_eq(fake_count(RECORD_FAILED), 3);
+	ck_assert_uint_eq(
+		fake_token.asked, 1 + 1 + 3); /* for the self-test, a second thread, each */
+}
+END_TEST
+
 /* The deadline passes inside C_Sign: the signature is written down, not released. */
 START_TEST(late_signature)
 {
@@ -1409,15 +1425,15 @@ int main(void)
 		key_of_the_client_itself, octets_that_are_no_key, dry_run_signs_and_records_nothing,
 		ledger_refuses, ledger_is_gone_before_signing, ledger_is_gone_after_signing,
 		ledger_writes_late, one_reading_of_the_clock, shared_key_is_told,
-		errors_are_tried_again, three_attempts_at_most, no_session, late_signature,
-		deadline_before_anything, deadline_within_a_batch, replay_is_the_first_credential,
-		replay_that_expired, states_have_a_mark, self_test_is_written_down_first,
-		foreign_key_is_refused, unfit_key_is_refused, ledger_is_gone_while_proving,
-		foreign_key_is_refused, unfit_key_is_refused, slow_look_has_a_pause_after_it,
-		ledger_is_gone_while_proving, ledger_is_slow_while_proving,
-		token_hangs_while_proving, newest_valid_certificate, proofs_are_adopted,
-		certificate_without_delegation, own_public_keys_are_known, rsa_keys,
-		unknown_algorithm, point_off_the_curve, certificate_for_clients_alone,
+		errors_are_tried_again, three_attempts_at_most, no_session, no_session_for_a_batch,
+		late_signature, deadline_before_anything, deadline_within_a_batch,
+		replay_is_the_first_credential, replay_that_expired, states_have_a_mark,
+		self_test_is_written_down_first, foreign_key_is_refused, unfit_key_is_refused,
+		ledger_is_gone_while_proving, foreign_key_is_refused, unfit_key_is_refused,
+		slow_look_has_a_pause_after_it, ledger_is_gone_while_proving,
+		ledger_is_slow_while_proving, token_hangs_while_proving, newest_valid_certificate,
+		proofs_are_adopted, certificate_without_delegation, own_public_keys_are_known,
+		rsa_keys, unknown_algorithm, point_off_the_curve, certificate_for_clients_alone,
 		replays_that_make_no_sense, replay_of_the_present_certificate,
 		another_attempt_was_quicker, replay_of_another_type, mldsa_key,
 		key_of_the_service_itself, no_randomness, ledger_is_gone_after_a_failure,

@@ -38,6 +38,7 @@ void fake_reset(void)
 	fake_token.key = EVP_EC_gen("P-256");
 	fake_token.type = KEY_EC_P256;
 	fake_token.signature_len = 64;
+	fake_token.width = 1;
 }
 
 static struct fake_event *event(enum fake_what what)
@@ -114,6 +115,7 @@ enum err token_session_take(
 {
 	(void)t;
 	(void)until;
+	fake_token.asked++;
 	if (fake_token.take != ERR_OK)
 		return refuse(why, fake_token.take, "", "fake");
 	fake_token.taken++;
@@ -124,7 +126,7 @@ enum err token_session_take(
 unsigned token_width(const struct token *t)
 {
 	(void)t;
-	return 1;
+	return fake_token.width;
 }
 
 void token_session_until(struct token_session *s, int64_t until)

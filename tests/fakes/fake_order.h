@@ -49,6 +49,8 @@ extern struct {
 	struct deadline *expires; /* within one; NULL: in none */
 	unsigned expires_in;	  /* 1: within the next */
 	enum err take;		  /* of a session */
+	unsigned width;		  /* how many can sign at once */
+	unsigned asked;		  /* how often for a session */
 	bool lost;
 	unsigned spoiled, taken;
 } fake_token;
