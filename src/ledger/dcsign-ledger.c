@@ -44,7 +44,7 @@ static enum err run_verify(const struct options *o, struct store *s, int *status
 		.chain_only = o->chain_only};
 
 	struct refusal why = {0};
-	struct bookmark resume;
+	struct bookmark resume = {0};
 	enum err e = ERR_OK;
 
 	say_to(&v, o->list.json);
