@@ -24,8 +24,8 @@ for t in "${@:-$UNIT_PROGRAMS}"; do
 		case $name in
 		*.py) continue ;; # no program of ours
 		check_powercut | check_syscalls | check_hsm_syscalls | check_disk | check_p11fault | check_age | check_rate | \
-			check_sandbox)
-			continue ;; # they watch processes, which valgrind does not follow, or measure
+			check_sandbox | check_limits)
+			continue ;; # they watch processes, which valgrind does not follow, measure, or set limits that it needs
 		esac
 		begun=$SECONDS
 		DCSIGN_TESTS= valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
