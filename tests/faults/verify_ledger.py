@@ -11,7 +11,9 @@ archived and no FILE of --archive has them.
 """
 
 import argparse
+import collections
 import hashlib
+import heapq
 import sys
 from dataclasses import dataclass, field
 
@@ -279,7 +281,8 @@ class Walk:
         self.configs = {}  # generation -> config
         self.held = set()  # (key or None, client or None)
         self.released = {}  # idempotency -> [(time, id)]
-        self.live = []  # (key, client, expiry) of what was issued
+        self.live = []  # a heap of (expiry, key, client) of what was issued
+        self.live_of = collections.Counter()  # the same, of ("key", ID) and ("client", NAME)
         self.issued = []  # as the table of credentials has them
         self.holds = {}  # (key, client): (time, held), as the chain has it in the end
         self.newest = 0
@@ -446,16 +449,19 @@ class Walk:
         config = self.configs.get(r["generation"])
         if config is None:
             return
-        self.live = [x for x in self.live if x[2] > r["now"]]
-        self.live.append((r["key"], r["client"], r["expiry"]))
+        while self.live and self.live[0][0] <= r["now"]:
+            _, gone_key, gone_client = heapq.heappop(self.live)
+            self.live_of.subtract([("key", gone_key), ("client", gone_client)])
+        heapq.heappush(self.live, (r["expiry"], r["key"], r["client"]))
+        self.live_of.update([("key", r["key"]), ("client", r["client"])])
         key, client = named(config["keys"], r["key"]), named(config["clients"], r["client"])
         if key is None or client is None:
             return
         policies = {key["policy"], client["policy"]} - {""}
         most = min(named(config["policies"], p)["max_live"] for p in policies)
-        if sum(x[0] == r["key"] for x in self.live) > most:
+        if self.live_of["key", r["key"]] > most:
             self.wrong(f"more than {most} unexpired credentials of its key")
-        if 0 < client["max_live"] < sum(x[1] == r["client"] for x in self.live):
+        if 0 < client["max_live"] < self.live_of["client", r["client"]]:
             self.wrong(f"more than {client['max_live']} unexpired credentials of its client")
 
     # ---- outcomes ----
