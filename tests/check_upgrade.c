@@ -182,6 +182,17 @@ START_TEST(a_reader_says_what_to_do)
 }
 END_TEST
 
+START_TEST(a_reader_says_what_is_missing)
+{
+	struct refusal why = {0};
+
+	bench_stop(&b);
+	bench_sql(&b, "DROP INDEX attempts_open");
+	ck_assert_int_eq(reader(&why), ERR_FORMAT);
+	ck_assert_msg(strstr(why.detail, "no such index: attempts_open") != NULL, "%s", why.detail);
+}
+END_TEST
+
 static const struct {
 	const char *sql, *says;
 } others[] = {
@@ -212,6 +223,7 @@ int main(void)
 	tcase_add_checked_fixture(c, set_up, tear_down);
 	tcase_add_test(c, the_writer_goes_on);
 	tcase_add_test(c, a_reader_says_what_to_do);
+	tcase_add_test(c, a_reader_says_what_is_missing);
 	tcase_add_loop_test(c, other_formats_are_left_alone, 0, 2);
 	suite_add_tcase(suite, c);
 

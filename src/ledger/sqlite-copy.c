@@ -132,11 +132,11 @@ static enum err copy_set_up(struct sqlite *s, const char *path, struct refusal *
 		rc = sqlite3_exec(s->db, "PRAGMA locking_mode = EXCLUSIVE;", NULL, NULL, NULL);
 	if (rc == SQLITE_OK) {
 		e = sqlite_version_check(s, path, false, why);
-		if (!e)
-			e = sqlite_prepare(s);
 		if (e)
 			return e;
-		e = sqlite_holders_find(s);
+		e = sqlite_prepare(s);
+		if (!e)
+			e = sqlite_holders_find(s);
 		if (!e)
 			e = sqlite_pending_load(s);
 		return e ? refuse(why, e, "ledger", "%s: %s", s->path, sqlite_text(&s->store)) : e;
