@@ -60,7 +60,7 @@ make_with() {
 
 scan() {
 	make_with scan "scan-build --use-cc=clang -o $work/scan.html" CC=clang CFLAGS=-g
-	sed '/^#/d' "$TOP_SRCDIR/tests/analyze_scan.txt" >"$work/scan.known"
+	sed '/^#/d; /^$/d' "$TOP_SRCDIR/tests/analyze_scan.txt" >"$work/scan.known"
 	sed -n "s|^$TOP_SRCDIR/\\(.*warning:.*\\)|\\1|p" "$work/scan/make.out" | sort -u |
 		grep -v -f "$work/scan.known" >"$work/scan.out"
 	finds scan-build "$work/scan.out"
@@ -68,7 +68,7 @@ scan() {
 
 gcc_analyzer() {
 	make_with gcc '' CC=gcc CFLAGS='-O0 -g -fanalyzer'
-	sed '/^#/d' "$TOP_SRCDIR/tests/analyze_gcc.txt" >"$work/gcc.known"
+	sed '/^#/d; /^$/d' "$TOP_SRCDIR/tests/analyze_gcc.txt" >"$work/gcc.known"
 	sed -n "s|^.*$TOP_SRCDIR/\\(.*\\[-Wanalyzer.*\\)|\\1|p" "$work/gcc/make.out" | sort -u |
 		grep -v -f "$work/gcc.known" >"$work/gcc.out"
 	finds 'gcc -fanalyzer' "$work/gcc.out"

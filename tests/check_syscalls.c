@@ -59,7 +59,11 @@ static void life(const char *options, bool recovery)
 		life_cut();
 	rig.program = wrap;
 	rig_spawn(NULL);
-	life_end((recovery ? life_start() : life_whole()) == ERR_OK);
+
+	enum err e = recovery ? life_start() : life_whole();
+
+	ck_assert_msg(!e || options[0], "nothing failed, and yet: %s", err_text(e));
+	life_end(e == ERR_OK);
 	life_check(options);
 	life_remove();
 }
@@ -105,12 +109,26 @@ static void calls_count(void)
 	fclose(f);
 }
 
+/* Did the call fail that was to? */
+static bool made(void)
+{
+	FILE *f = fopen(trace, "r");
+	char line[4096];
+	bool found = false;
+
+	ck_assert_ptr_nonnull(f);
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, "(INJECTED)") != NULL;
+	fclose(f);
+	return found;
+}
+
 /* at_most: lives in make check. */
 static void every_call(const char *name, bool recovery, unsigned at_most)
 {
 	const char *tests = getenv("DCSIGN_TESTS");
 	bool is_long = tests && strcmp(tests, "long") == 0;
-	unsigned all = 0, step, n = 0, done = 0;
+	unsigned all = 0, step, n = 0, done = 0, errors = 0, failed = 0;
 	char options[128];
 
 	calls = 0;
@@ -132,10 +150,17 @@ static void every_call(const char *name, bool recovery, unsigned at_most)
 			unlink(trace);
 			life(options, recovery);
 			done++;
+			if (faults[k % FAULTS][0] == 'e') {
+				errors++;
+				failed += made();
+			}
 		}
 	}
 	unlink(trace);
-	printf("syscalls: %s: %zu kinds, %u faults possible, %u made\n", name, calls, all, done);
+	printf("syscalls: %s: %zu kinds, %u faults possible, %u made; %u of %u errors came\n", name,
+		calls, all, done, failed, errors);
+	ck_assert_uint_ge(done, at_most / 2);
+	ck_assert_uint_ge(failed, errors / 2);
 }
 
 START_TEST(what_was_acknowledged_outlives_every_failing_call)

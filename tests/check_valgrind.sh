@@ -18,6 +18,10 @@ trap 'rm -rf "$work"' EXIT
 chmod 1777 "$work" # tests that change their user write there, too
 export CK_DEFAULT_TIMEOUT=240 CK_TIMEOUT_MULTIPLIER=15 # the latter for those that set one of their own, too
 failed=0
+[ $# != 0 ] || [ -n "${UNIT_PROGRAMS-}" ] || {
+	echo "FAIL: UNIT_PROGRAMS names no program"
+	exit 99
+}
 for t in "${@:-$UNIT_PROGRAMS}"; do
 	for p in $t; do
 		name=${p##*/}

@@ -28,7 +28,8 @@ side_by_side() {
 		sed "s/^/service $n: /" "$WORK/out/service-$n"
 	done
 	[ "$failed" = 0 ] || fail "at least one of $1 services, see above"
-	WORK=$WORK /usr/bin/python3 "$TOP_SRCDIR/tests/faults/kill_cycles.py" --times "$WORK"/times-*
+	WORK=$WORK /usr/bin/python3 "$TOP_SRCDIR/tests/faults/kill_cycles.py" --times "$WORK"/times-* ||
+		fail "see above"
 }
 
 e2e_begin
