@@ -9,6 +9,7 @@ FUZZ_TARGETS += tests/fuzz_dc tests/fuzz_spki tests/fuzz_certificate tests/fuzz_
 FUZZ_TARGETS += tests/fuzz_message tests/fuzz_config
 # ledger
 FUZZ_TARGETS += tests/fuzz_record tests/fuzz_checkpoint tests/fuzz_bookmark
+FUZZ_TARGETS += tests/fuzz_pending tests/fuzz_archive
 # hsm
 FUZZ_TARGETS += tests/fuzz_pin tests/fuzz_clock tests/fuzz_uri tests/fuzz_issue
 # api

@@ -97,7 +97,7 @@ enum err archive_open(struct archive **list, const char *path, struct refusal *w
 	}
 	if (fd >= 0)
 		close(fd);
-	if (!e)
+	if (!e && a->octets)
 		e = lines_read(a);
 	if (e) {
 		archive_free(a);
