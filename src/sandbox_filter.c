@@ -39,16 +39,17 @@ static const int ledger[] = {CALL(open), CALL(openat), CALL(stat), CALL(lstat), 
 	CALL(fsync), CALL(fdatasync), CALL(flock), CALL(statfs), CALL(fstatfs), CALL(unlink),
 	CALL(unlinkat), CALL(rename), CALL(renameat), CALL(renameat2), CALL(mkdir), CALL(mkdirat),
 	CALL(chmod), CALL(fchmod), CALL(fchmodat), CALL(fchown), CALL(umask), CALL(memfd_create),
-	CALL(wait4), CALL(accept4), LIST_END};
+	CALL(wait4), LIST_END};
 static const int sockets[] = {CALL(socket), CALL(connect), CALL(bind), CALL(ioctl), CALL(sendmmsg),
 	CALL(recvmmsg), CALL(eventfd2), LIST_END};
-/* Of the hsm process. */
-static const int forbidden[] = {CALL(listen), CALL(accept), CALL(accept4), CALL(execve),
-	CALL(execveat), CALL(process_vm_readv), CALL(process_vm_writev), CALL(pidfd_getfd),
-	CALL(kcmp), CALL(mount), CALL(umount2), CALL(pivot_root), CALL(chroot), CALL(setns),
-	CALL(unshare), CALL(init_module), CALL(finit_module), CALL(delete_module), CALL(kexec_load),
-	CALL(bpf), CALL(perf_event_open), CALL(userfaultfd), CALL(reboot), CALL(swapon),
-	CALL(swapoff), CALL(settimeofday), CALL(clock_settime),
+/* Of the hsm process. By io_uring it could listen and accept without these calls. */
+static const int forbidden[] = {CALL(listen), CALL(accept), CALL(accept4), CALL(io_uring_setup),
+	CALL(io_uring_enter), CALL(io_uring_register), CALL(execve), CALL(execveat),
+	CALL(process_vm_readv), CALL(process_vm_writev), CALL(pidfd_getfd), CALL(kcmp), CALL(mount),
+	CALL(umount2), CALL(pivot_root), CALL(chroot), CALL(setns), CALL(unshare),
+	CALL(init_module), CALL(finit_module), CALL(delete_module), CALL(kexec_load), CALL(bpf),
+	CALL(perf_event_open), CALL(userfaultfd), CALL(reboot), CALL(swapon), CALL(swapoff),
+	CALL(settimeofday), CALL(clock_settime),
 #ifndef DCSIGN_SANITIZED /* the leak checker */
 	CALL(ptrace),
 #endif

@@ -71,6 +71,7 @@ denied "INSERT INTO dcsign.records VALUES ('x', 1, '{}', '')" auditor
 
 note "issuing, idempotency, holds"
 service_start
+grep -q '^Seccomp:.2$' "/proc/$(child ledger)/status" || fail "dcsignd-ledger has no filter of system calls"
 spki=$(dc_key P-256 "$WORK/out/dc")
 ask="{\"public_key\":\"$spki\",\"lifetime\":600}"
 [ "$(issue edge www "$ask")" = 201 ] || fail "$(cat "$WORK/out/body")"

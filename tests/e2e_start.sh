@@ -37,7 +37,13 @@ status_of() { # PID FIELD
 for name in api hsm ledger; do
 	p=$(child $name) || fail "no dcsignd-$name"
 	[ "$(status_of "$p" NoNewPrivs)" = 1 ] || fail "dcsignd-$name may gain privileges"
+	[ "$(status_of "$p" Seccomp)" = 2 ] || fail "dcsignd-$name has no filter of system calls"
 	grep -q '^Max core file size *0 *0 ' "/proc/$p/limits" || fail "dcsignd-$name may leave a core file"
+	if ! grep -q '^#define DCSIGN_SANITIZED 1' "$TOP_BUILDDIR/settings.h"; then
+		[ $name = hsm ] || grep -q '^Max processes *0 *0 ' "/proc/$p/limits" || fail "dcsignd-$name may start others"
+		# what /proc has of a process that is not dumpable is root's
+		[ "$(id -u)$SEPARATE" = 0 ] || [ "$(stat -c %u "/proc/$p/environ")" = 0 ] || fail "dcsignd-$name is dumpable"
+	fi
 	if [ -n "$SEPARATE" ]; then
 		u=${uid_of[$name]}
 		[ "$(status_of "$p" Uid)" = "$u	$u	$u	$u" ] || [ "$(status_of "$p" Uid | tr '\t' ' ')" = "$u $u $u $u" ] ||
