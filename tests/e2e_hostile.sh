@@ -41,6 +41,9 @@ service_stop
 ! grep FAIL "$WORK/got/tally" || fail "see above (seed $seed)"
 # 15: who is born while the parent stops ends by its SIGTERM; nobody else sends that one
 ! grep -P 'Sanitizer|runtime error|signal=(?!0 |15 )' "$WORK/log" || fail "a crash (seed $seed)"
+# what it says must not make its neighbours break their word to each other, or the ledger unwritable
+broken="event=\"(malformed answer of the ledger|the ledger can't be written)|malformed message\" detail=\"?(main|dcsignd)"
+! grep -E "$broken" "$WORK/log" || fail "a neighbour was misled (seed $seed)"
 for who in hsm ledger; do
 	refused=$(grep -cE "program=dcsignd-$who event=\"(a neighbour sent a )?malformed message" "$WORK/log")
 	[ "$refused" -le "$(count "^sent $who ")" ] || fail "dcsignd-$who calls right messages malformed (seed $seed)"

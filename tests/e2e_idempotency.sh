@@ -2,12 +2,13 @@
 # At most one released credential for each Idempotency-Key while processes are killed: clients
 # repeat a request until they get a credential, then once more; every further signature is LATE.
 . "$(dirname "$0")/lib.sh"
+. "$TOP_SRCDIR/tests/faults/lib.sh"
 e2e_begin
 token_and_pki
+faults_prepare
 service_start
-spki=$(dc_key P-256 "$WORK/out/dc")
 
-/usr/bin/python3 - "$WORK" "$URL" "$spki" <<'END' &
+/usr/bin/python3 - "$WORK" "$URL" "$SPKI" <<'END' &
 import http.client, json, os, ssl, sys, threading, time
 work, url, spki = sys.argv[1:]
 port = int(url.rsplit(":", 1)[1])
@@ -40,6 +41,8 @@ def client(worker):
                 wanted -= 1
                 with lock:
                     got.setdefault(key, set()).add(answer["credential"])
+                with open("%s/got/%s-%d-%d.json" % (work, key, worker, wanted), "w") as f:
+                    json.dump(answer, f)
             elif status in (0, 503, 504):
                 time.sleep(0.02)
             else:
@@ -72,7 +75,7 @@ done
 touch "$WORK/out/stop"
 wait $load || fail "the clients saw something wrong"
 service_stop
-ledger_verify
+faults_reconcile
 /usr/bin/python3 - "$WORK/out/records" "$WORK/out/got" <<'END' || exit 1
 import collections, json, sys
 got = json.load(open(sys.argv[2]))

@@ -1,12 +1,13 @@
 #!/bin/bash
 # kill -9 of each kind of process under load. Nobody helps the service up but a loop that starts
-# dcsignd again when it ends, as a service manager does. In the end the ledger verifies and
-# every credential that a client got is in it as ISSUED.
+# dcsignd again when it ends, as a service manager does. In the end the ledger verifies, every
+# credential that a client got is in it as ISSUED, and the module's witness says the same.
 . "$(dirname "$0")/lib.sh"
+. "$TOP_SRCDIR/tests/faults/lib.sh"
 e2e_begin
 token_and_pki
-mkdir "$WORK/got"
-spki=$(dc_key P-256 "$WORK/out/dc")
+faults_prepare
+spki=$SPKI
 loads=()
 supervisor=
 
@@ -111,7 +112,7 @@ wait $supervisor
 supervisor=
 [ "$(tail -n 1 "$WORK/ends")" = 'dcsignd ended with 0' ] || fail "$(tail -n 1 "$WORK/ends") after SIGTERM"
 PID=
-ledger_verify
+faults_reconcile
 issued=$(find "$WORK/got" -name '*.issued' | wc -l)
 [ "$issued" -gt 50 ] || fail "only $issued credentials under load"
 /usr/bin/python3 - "$WORK/out/records" "$WORK"/got/*.issued <<'END' || exit 1

@@ -70,6 +70,7 @@ echo "$pin" >"$WORK/hsm/pin"
 service_start
 SPKI=$(dc_key P-256 "$WORK/out/dc2")
 [ "$(issue edge www "{\"public_key\":\"$SPKI\"}")" = 201 ] || fail "$(cat "$WORK/out/body")"
+cp "$WORK/out/body" "$WORK/got/1.json"
 [ "$(logins 0x0)" -ge 1 ] || fail "no login"
 ls "$WORK"/state/hsm/pin-breaker.* 2>/dev/null && fail "the breaker is still there"
 
@@ -163,7 +164,7 @@ time.sleep(600)' >"$WORK/out/planted"
 fi
 [ -z "$(find "$WORK/state/hsm" -perm /077)" ] || fail "others may read in state/hsm: $(ls -lR "$WORK/state/hsm")"
 service_stop
-ledger_verify
+faults_reconcile
 note "1 failed C_Login in 2 starts and $((2 * rounds)) deaths"
 
 # A process that dies in its login. With a PIN that the token takes, the next one needs nobody.
@@ -194,6 +195,7 @@ done
 note "2 C_Login that nobody saw the end of, in 2 starts and 4 deaths more"
 rules ''
 echo "$pin" >"$WORK/hsm/pin"
+faults_reconcile
 
 # A PIN file that others may read is no PIN file.
 chmod 640 "$WORK/hsm/pin"

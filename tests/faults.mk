@@ -42,7 +42,7 @@ EXTRA_DIST += tests/e2e_tamper.sh tests/faults/check_resume.py tests/faults/chec
 E2E_TESTS += tests/faults/e2e_witness.sh
 EXTRA_DIST += tests/faults/check_verify_ledger.py tests/faults/check_reconcile.py \
 	tests/faults/check_verifiers_agree.py tests/faults/check_report.py tests/faults/e2e_witness.sh tests/faults/ledger_records.py \
-	tests/faults/reconcile.py tests/faults/synthetic.py tests/faults/verify_ledger.py
+	tests/faults/reconcile.py tests/faults/synthetic.py tests/faults/verify_ledger.py tests/faults/written.py
 
 # In the plain build: sanitizers need wider lists.
 check_PROGRAMS += tests/faults/inside.so

@@ -217,6 +217,8 @@ client auditor {
 $limits
 $CONF_EXTRA
 END
+	# each stays, for tests/faults/reconcile.py
+	cp "$WORK/etc/dcsignd.conf" "$WORK/etc/written-$(sha256sum <"$WORK/etc/dcsignd.conf" | cut -c1-16)"
 }
 
 # The daemon in the background with what else stands in front of it: service_spawn [COMMAND...]

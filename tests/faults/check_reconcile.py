@@ -6,11 +6,35 @@ import sys
 import tempfile
 
 import synthetic
+import written
 from check_verify_ledger import GOOD, authorised, broken_records, change_dc, damage, forge, outcome, too_long
 from reconcile import Reconciler, Witness
 from synthetic import KEYS, hex256, write_sqlite
 
 FAULTS = []
+# What synthetic.configuration has, as a file.
+CONFIGURATION = (
+    """
+# defaults are not said
+limits { request_deadline = 3s queue = 12 }
+listen "127.0.0.1:443" { certificate = "/server.pem" }
+token main { module = "/m.so" uri = "pkcs11:token=x" pin = "file:/pin" environment = { "A=b c", "D={,}" } }
+token other { module = "/m.so" uri = "pkcs11:token=y" pin = "file:/pin" }
+policy default {
+	max_lifetime = 1d
+	max_live = 1000
+	algorithms = { ecdsa_secp256r1_sha256 }
+}
+key elsewhere { token = other uri = "pkcs11:object=z" certificate = { "/z.pem" } policy = default }
+client stranger { match { uri = "spiffe://x" } may = { issue } keys = { elsewhere } rate = 5/m }
+client edge { may = { issue } keys = { """
+    + ", ".join(k.name for k in KEYS)
+    + " } }\n"
+    + "".join(
+        f'key {k.name} {{ token = main uri = "pkcs11:object={k.name}" certificate = {{ "/{k.name}.pem" }} policy = default }}\n'
+        for k in KEYS
+    )
+)
 
 
 def fault(words):
@@ -219,6 +243,26 @@ def issued_on_hold(s):
     s.first("HELD")["key"] = "www"
 
 
+@fault("I15: sign1/main 1: a configuration that nobody wrote")
+def a_limit_of_its_own(s):
+    s.first("CONFIG")["config"]["policies"][0]["max_live"] = 1001
+
+
+@fault("a configuration that nobody wrote")
+def a_right_of_its_own(s):
+    s.first("CONFIG", generation=synthetic.GENERATION2)["config"]["clients"][0]["may"].append("release")
+
+
+@fault("a configuration that nobody wrote")
+def a_client_is_missing(s):
+    s.first("CONFIG")["config"]["clients"].clear()
+
+
+@fault("I1: clients kept none of")
+def nothing_of_the_clients(s):
+    s.clients.clear()
+
+
 @fault("I15: ")
 def another_generation(s):
     authorised(s)["generation"] = "99" * 32
@@ -260,7 +304,8 @@ def witness_of(s, folder):
 
 
 def violations(s, folder, ledger=None):
-    return Reconciler(ledger or s.ledger(), witness_of(s, folder)).run(s.clients)
+    configurations = [written.parse(CONFIGURATION)]
+    return Reconciler(ledger or s.ledger(), witness_of(s, folder), configurations=configurations).run(s.clients)
 
 
 def check_program(folder):
@@ -268,8 +313,13 @@ def check_program(folder):
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reconcile.py")
     bad = GOOD.copy()
     signed_in_secret(bad)
-    for s, status in ((GOOD, 0), (bad, 1)):
-        path = os.path.join(folder, f"set{status}")
+    for case, s, torn, changed in (
+        ("good", GOOD, "", ""),
+        ("bad", bad, "", ""),
+        ("torn", GOOD, '{"id":"x","cred', ""),
+        ("changed", GOOD, "", "policy more { }"),
+    ):
+        path = os.path.join(folder, case)
         os.makedirs(path + "/clients")
         witness_of(s, path)
         write_sqlite(path + "/ledger.db", s.ledger())
@@ -278,10 +328,17 @@ def check_program(folder):
                 f.write(octets)
             with open(f"{path}/clients/{n}.json", "w") as f:
                 f.write(f'{{"id":"{name}","credential":"{synthetic.b64(octets)}"}}')
+        if torn:
+            with open(path + "/clients/torn.json", "w") as f:
+                f.write(torn)
+        with open(path + "/conf", "w") as f:
+            f.write(CONFIGURATION + changed)
         args = ["--ledger", path + "/ledger.db", "--witness", path + "/witness", "--clients", path + "/clients"]
+        args += ["--configuration", path + "/conf"]
         done = subprocess.run([sys.executable, program, *args], capture_output=True, text=True, check=False)
-        assert done.returncode == status, (done.stdout, done.stderr)
-        want = f"{2 * len(s.clients)} at clients: {status} violations"
+        assert done.returncode == (case != "good"), (done.stdout, done.stderr)
+        violations = {"good": 0, "changed": 2}.get(case, 1)  # changed: each CONFIG record
+        want = f"{2 * len(s.clients) + bool(torn)} at clients: {violations} violations"
         assert want in done.stdout, done.stdout
 
 

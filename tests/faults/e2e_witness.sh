@@ -38,6 +38,7 @@ reconciled() { # WHAT
 		fail "$1: the second verifier on the export: $(cat "$WORK/out/third")"
 	$python "$FAULTS/reconcile.py" --ledger "$WORK/state/ledger.db" --witness "$WORK/spy/witness" \
 		--clients "$WORK/got" --certificate "$WORK/pki/www.pem" --certificate "$WORK/pki/www384.pem" \
+		--configuration "$WORK"/etc/written-* \
 		>"$WORK/out/reconciled" || fail "$1: $(cat "$WORK/out/reconciled")"
 	note "$1: $(cat "$WORK/out/reconciled")"
 }

@@ -18,12 +18,12 @@ faults_run() {
 		/usr/bin/python3 "$TOP_SRCDIR/tests/faults/$1" "${@:2}"
 }
 
-# Ledger, witness and what clients got agree. Of the stopped service.
+# Ledger, witness, what clients got and what configurations there were agree. Of the stopped service.
 faults_reconcile() { # [OPTION...]
 	ledger_verify
 	/usr/bin/python3 "$TOP_SRCDIR/tests/faults/reconcile.py" --ledger "$WORK/out/records" \
 		--witness "$WITNESS" --clients "$WORK/got" --certificate "$WORK/pki/www.pem" \
-		--certificate "$WORK/pki/www384.pem" "$@" >"$WORK/out/reconciled" ||
+		--certificate "$WORK/pki/www384.pem" --configuration "$WORK"/etc/written-* "$@" >"$WORK/out/reconciled" ||
 		fail "$(cat "$WORK/out/reconciled")"
 	note "$(cat "$WORK/out/reconciled")"
 }

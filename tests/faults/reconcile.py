@@ -1,13 +1,13 @@
-"""Holds the three accounts of a run against each other: what the PKCS#11 module was asked (the
-witness of p11fault.so), what the ledger says, and what clients got.
+"""Holds the accounts of a run against each other: what the PKCS#11 module was asked (the witness of
+p11fault.so), what the ledger says, what clients got, and which configurations were written.
 
 reconcile.py --ledger LEDGER [--witness FILE ...] [--clients FOLDER] [--logins N] [--running]
-    [--certificate PEM ...]
+    [--certificate PEM ...] [--configuration FILE...]
 
 LEDGER: a SQLite file or an export. FOLDER: credentials as raw octets (*.dc) or answers of the
 service (JSON). --logins: how many failed C_Login are all right (1). --running: the ledger was not
 stopped, so that attempts may be open. --certificate: delegation certificates that no KEY-PROVED
-record shows, for self-tests that failed. Prints every violation, a line each; exit status 1 when there
+record shows, for self-tests that failed. --configuration: every dcsignd.conf that there was. Prints every violation, a line each; exit status 1 when there
 is any.
 """
 
@@ -20,10 +20,11 @@ import os
 import sys
 
 import policy_oracle as po
+import written
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
-from ledger_records import load
+from ledger_records import Malformed, decode, load
 from verify_ledger import Certificate, Verifier
 
 # What a process that issues needs of a token. Nothing else may ever be called.
@@ -143,8 +144,9 @@ def raw_signature_hash(credential):
 
 
 class Reconciler:
-    def __init__(self, ledger, witness=None, running=False, logins=1, certificates=()):
+    def __init__(self, ledger, witness=None, running=False, logins=1, certificates=(), configurations=None):
         self.witness = witness
+        self.configurations = configurations  # as written.parse gives them; None: nobody kept them
         self.running = running
         self.logins = logins
         self.verifier = Verifier(ledger, certificates)
@@ -154,20 +156,35 @@ class Reconciler:
     def wrong(self, invariant, words):
         self.violations.append(f"{invariant}: {words}")
 
-    def run(self, client_files=()):
+    def run(self, client_files=None):
         for problem in self.verifier.run():
             self.wrong(next((i for words, i in OF_LEDGER if words in problem), "I4"), problem)
         self.check_outcomes()
         if self.witness:
             self.check_calls()
             self.check_signatures()
-        self.check_clients(client_files)
+        if self.configurations is not None:
+            self.check_configurations()
+        if client_files is not None:
+            self.check_clients(client_files)
         return self.violations
 
     def check_outcomes(self):
         for a in self.verifier.attempts:
             if not a.outcomes and not a.lost and not self.running:
                 self.wrong("I3", f"{a.opened['type']} {a.name} has no outcome")
+
+    def check_configurations(self):
+        for row in self.verifier.ledger.rows:
+            try:
+                r = decode(row) if b'"type":"CONFIG"' in row.text else None
+            except Malformed:  # the verifier says so
+                r = None
+            if r is None or r["type"] != "CONFIG":
+                continue
+            token, said = row.chain.rpartition("/")[2], written.tidy(r["config"])
+            if not any(written.configuration(c, token) == said for c in self.configurations):
+                self.wrong("I15", f"{row.chain} {row.idx}: a configuration that nobody wrote")
 
     # ---- the module's account ----
 
@@ -269,6 +286,8 @@ class Reconciler:
                 self.wrong("I1", f"{path}: a client got a credential that is {kind}")
             elif given is not None and given != a.opened["id"]:
                 self.wrong("I1", f"{path}: the client was told the id {given}, the ledger says {a.opened['id']}")
+        if issued and self.clients == 0:
+            self.wrong("I1", f"clients kept none of {len(issued)} credentials: there is nothing to compare")
 
 
 def credentials_in(folder):
@@ -284,6 +303,8 @@ def credentials_in(folder):
             try:
                 answer = json.loads(octets)
             except ValueError:
+                if name.endswith(".json"):
+                    yield path, None, b""  # cut, or no answer of ours
                 continue
             for one in answer.get("results", [answer]) if isinstance(answer, dict) else ():
                 if "credential" in one:
@@ -303,13 +324,20 @@ def main():
     p.add_argument("--logins", type=int, default=1)
     p.add_argument("--running", action="store_true")
     p.add_argument("--certificate", action="append", default=[])
+    p.add_argument("--configuration", nargs="+")
     args = p.parse_args()
     certificates = [certificate_in(path) for path in args.certificate]
     witness = Witness() if args.witness else None
     for path in args.witness:
         witness.read(path)
-    r = Reconciler(load(args.ledger), witness, args.running, args.logins, certificates)
-    for violation in r.run(credentials_in(args.clients) if args.clients else ()):
+    configurations = None
+    if args.configuration:
+        configurations = []
+        for path in args.configuration:
+            with open(path, encoding="utf-8") as f:
+                configurations.append(written.parse(f.read()))
+    r = Reconciler(load(args.ledger), witness, args.running, args.logins, certificates, configurations)
+    for violation in r.run(credentials_in(args.clients) if args.clients else None):
         print(violation)
     signs = len(witness.signs) if witness else "no"
     outcomes = collections.Counter(o["type"] for a in r.verifier.attempts for o in a.outcomes)

@@ -100,7 +100,11 @@ def configuration():
     }  # fmt: skip
     return {
         "clients": [client],
-        "keys": [{"name": k.name, "policy": "default"} for k in KEYS],
+        "keys": [
+            {"accept_weak_key": [], "certificate": [f"/{k.name}.pem"], "issuer_ca": "", "name": k.name,
+             "policy": "default", "uri": f"pkcs11:object={k.name}"}
+            for k in KEYS
+        ],
         "max_lifetime": 604800,
         "policies": [policy],
     }
