@@ -18,8 +18,9 @@ void append_free(struct append *a);
 void append_attach(struct append *a, int fd);
 /* The descriptor to poll, or -1. Main thread. */
 int append_fd(const struct append *a);
-/* Routes the next message to those who wait for it. ERR_TIMEOUT: there is none. ERR_CLOSED: the
- * channel is gone (detached). ERR_FORMAT: malformed. Main thread. */
+/* Routes the next message to those who wait for it; append_flush sends what it made room for.
+ * ERR_TIMEOUT: there is none. ERR_CLOSED: the channel is gone (detached). ERR_FORMAT: malformed.
+ * Main thread. */
 enum err append_receive(struct append *a);
 
 /* HELLO over a fresh channel; *answer tells the chain and where it stands. Then append_first. */
@@ -65,6 +66,8 @@ void append_begin(struct append *a, const struct append_item *items, size_t coun
 	struct append_answers *out, void (*done)(void *arg), void *arg);
 enum err append_finish(struct append_answers *out, struct refusal *why);
 void append_flush(struct append *a);
+/* How many of those who wait would be sent by append_flush now. */
+size_t append_ready(struct append *a);
 /* The same as append_records for START and CONFIG after append_open; opens the channel for
  * everybody when all were taken, else gives the refusal. */
 enum err append_first(struct append *a, const struct append_item *items, size_t count,

@@ -153,7 +153,6 @@ static enum err deliver(struct append *a, size_t len)
 	else
 		waiters_give_up(group);
 	message_unref(m);
-	waiters_flush(a);
 	return e == ERR_NOMEM ? ERR_OK : e;
 }
 

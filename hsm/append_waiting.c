@@ -178,3 +178,15 @@ bool waiter_ask(struct append *a, enum stage stage, struct waiter *w)
 	pthread_mutex_unlock(&a->lock);
 	return there;
 }
+
+size_t append_ready(struct append *a)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&a->lock);
+	if (!a->sending && may_send(a))
+		for (const struct waiter *w = a->waiting; w != NULL; w = w->next)
+			n++;
+	pthread_mutex_unlock(&a->lock);
+	return n;
+}

@@ -75,6 +75,9 @@ enum err queue_start(struct queue *q, unsigned workers);
  */
 enum err queue_put(struct queue *q, unsigned limit, struct line *api, uint64_t serial,
 	const struct msg_issue *ask, const uint8_t *octets, size_t len, int64_t deadline);
+/* Main thread, after it has read what the ledger answered: what could not leave before leaves, or
+ * waits for a worker that is about to ask for more. */
+void queue_flush(struct queue *q);
 /* Answers what is over its deadline; what waited and need not any more goes to the workers. Returns
  * how many are under way. */
 unsigned queue_expire(struct queue *q);

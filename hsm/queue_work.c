@@ -4,6 +4,7 @@
 #include "queue_private.h"
 #include "token.h"
 
+#define SHARE	 2  /* transactions at most, unless there is nothing else to do */
 #define STALE_MS 20 /* a worker that asks the token is not back: another one asks */
 
 static void put_last(struct jobs *list, struct job *j)
@@ -231,6 +232,27 @@ static void flush(struct queue *q)
 	pthread_mutex_lock(&q->lock);
 }
 
+/* A transaction costs the ledger as much as many records, so a small one waits for more. Yet while
+ * some requests are with the ledger, others are to be with the token. */
+static bool enough(const struct queue *q)
+{
+	size_t ready = append_ready(q->ledger), all = q->busy + q->waiting;
+
+	return ready > 0 && SHARE * ready >= (all < q->workers ? all : q->workers);
+}
+
+void queue_flush(struct queue *q)
+{
+	bool now;
+
+	pthread_mutex_lock(&q->lock);
+	now = q->workers == q->idles + q->away || enough(q);
+	q->asked = q->asked || !now;
+	pthread_mutex_unlock(&q->lock);
+	if (now)
+		append_flush(q->ledger);
+}
+
 /* Until it is called, or the queue stops. */
 static void sleep_once(struct queue *q, struct worker *w)
 {
@@ -277,9 +299,11 @@ static void *work(void *worker)
 		queue_wake(next);
 		asks = !job_do(q, j);
 		pthread_mutex_lock(&q->lock);
-		q->asked = q->asked || asks;
 		q->signing -= signs;
 		q->away -= far;
+		q->asked = q->asked || asks;
+		if (asks && enough(q))
+			flush(q);
 	}
 	pthread_mutex_unlock(&q->lock);
 	return NULL;

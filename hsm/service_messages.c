@@ -234,6 +234,7 @@ void read_ledger(struct service *s)
 
 	for (unsigned i = 0; i < MESSAGES_A_TURN && e == ERR_OK; i++)
 		e = append_receive(s->ledger);
+	queue_flush(&s->queue);
 	if (e == ERR_TIMEOUT)
 		return;
 	if (e == ERR_FORMAT)

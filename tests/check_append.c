@@ -22,10 +22,10 @@ static void *receive(void *arg)
 {
 	(void)arg;
 	while (reading) {
-		if (append_fd(append) < 0 || append_receive(append) != ERR_OK)
-			usleep(1000);
-		else
-			usleep(100);
+		bool any = append_fd(append) >= 0 && append_receive(append) == ERR_OK;
+
+		append_flush(append);
+		usleep(any ? 100 : 1000);
 	}
 	return NULL;
 }

@@ -19,14 +19,17 @@
 struct batch { /* the script's place in a request */
 	enum { BEGIN, AUTHORISED, CONCLUDED } next;
 	bool with_ledger;
-	void (*ready)(void *arg);
+	void (*tell)(void *arg);
 	void *arg;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct batch *batches[MOST];
-static unsigned begun, ended, under_way_most, signing, signing_most, asked, flushed;
+static unsigned begun, ended, under_way_most, signing, signing_most, asked, flushed, flushes;
+static size_t ready;	   /* what waits beside that */
+static unsigned answering; /* have come to their ends, and ... */
+static bool held_at_end;   /* ... stay there */
 static unsigned turn, width;
 static bool crowded;
 static bool held, one_hangs_now; /* signatures do not come back: none, or the first request's */
@@ -77,13 +80,25 @@ void append_flush(struct append *a)
 {
 	(void)a;
 	pthread_mutex_lock(&lock);
+	flushes += asked + ready > flushed;
 	flushed = asked;
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
 }
 
+size_t append_ready(struct append *a)
+{
+	size_t n;
+
+	(void)a;
+	pthread_mutex_lock(&lock);
+	n = asked - flushed + ready;
+	pthread_mutex_unlock(&lock);
+	return n;
+}
+
 struct batch *issue_begin(const struct issuer *issuer, const struct msg_issue *m,
-	struct deadline *deadline, void (*ready)(void *arg), void *arg, struct refusal *why)
+	struct deadline *deadline, void (*tell)(void *arg), void *arg, struct refusal *why)
 {
 	struct batch *b = calloc(1, sizeof *b);
 
@@ -91,7 +106,7 @@ struct batch *issue_begin(const struct issuer *issuer, const struct msg_issue *m
 	(void)deadline;
 	(void)why;
 	ck_assert_str_eq(m->item[0].key, "www");
-	b->ready = ready;
+	b->tell = tell;
 	b->arg = arg;
 	pthread_mutex_lock(&lock);
 	batches[begun++] = b;
@@ -121,6 +136,12 @@ bool issue_go_on(struct batch *b, struct buf *answer)
 	if (b->next == CONCLUDED) {
 		struct refusal why = {.err = ERR_LIFETIME_LONG};
 
+		pthread_mutex_lock(&lock);
+		answering++;
+		pthread_cond_broadcast(&changed);
+		while (held_at_end)
+			pthread_cond_wait(&changed, &lock);
+		pthread_mutex_unlock(&lock);
 		issue_refuse_all(&ask, &why, answer);
 		return true;
 	}
@@ -222,7 +243,7 @@ static unsigned ledger_answers(void)
 		pthread_mutex_unlock(&lock);
 		if (b != NULL) {
 			n++;
-			b->ready(b->arg);
+			b->tell(b->arg);
 		}
 	}
 	return n;
@@ -281,7 +302,9 @@ static void setup(void)
 	ck_assert_int_eq(channel_pair(ends), ERR_OK);
 	api = line_new(ends[0]);
 	ours = ends[1];
-	begun = ended = under_way_most = signing = signing_most = asked = flushed = 0;
+	begun = ended = under_way_most = signing = signing_most = asked = flushed = flushes = 0;
+	ready = answering = 0;
+	held_at_end = false;
 	held = one_hangs_now = crowded = false;
 	ledger_there = true;
 	for_ms = 60000;
@@ -424,6 +447,76 @@ START_TEST(last_is_first)
 }
 END_TEST
 
+static unsigned flushes_now(void)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&lock);
+	n = flushes;
+	pthread_mutex_unlock(&lock);
+	return n;
+}
+
+/* Half of those that are under way go to the ledger together, while others are signed. */
+START_TEST(few_transactions)
+{
+	begin(8, 100, 1);
+	for (unsigned i = 0; i < 6; i++)
+		put(i);
+	wait_for(&flushed, 6);
+	wait_for_sleep(8);
+	flushes = 0;
+	ck_assert_uint_eq(ledger_answers(), 6);
+	wait_for(&flushed, 12);
+	ck_assert_uint_eq(flushes_now(), 2);
+	all_answered(6);
+}
+END_TEST
+
+/* What could not leave before goes with what the one who is at work asks; but not half of them,
+ * and not when nobody is. */
+START_TEST(leaves_with_more)
+{
+	unsigned before;
+
+	held = true;
+	begin(8, 100, 1);
+	for (unsigned i = 0; i < 4; i++)
+		put(i);
+	wait_for(&flushed, 4);
+	wait_for_sleep(8);
+	before = flushes;
+	ready = 1;
+	queue_flush(&queue);
+	ck_assert_uint_eq(flushes_now(), before + 1);
+	ck_assert_uint_eq(ledger_answers(), 4);
+	wait_for(&signing, 1);
+	queue_flush(&queue);
+	ck_assert_uint_eq(flushes_now(), before + 1);
+	ready = 2;
+	queue_flush(&queue);
+	ck_assert_uint_eq(flushes_now(), before + 2);
+	ready = 0;
+	let_go(true);
+	wait_for(&flushed, 8);
+	wait_for_sleep(8);
+	before = flushes;
+	held_at_end = true;
+	ck_assert_uint_eq(ledger_answers(), 4);
+	wait_for(&answering, 1);
+	ready = 1;
+	queue_flush(&queue);
+	ck_assert_uint_eq(flushes_now(), before);
+	pthread_mutex_lock(&lock);
+	held_at_end = false;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	wait_for(&flushes, before + 1);
+	ready = 0;
+	all_answered(4);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("queue");
@@ -439,6 +532,8 @@ int main(void)
 	tcase_add_test(c, as_many_as_workers);
 	tcase_add_test(c, late_ledger);
 	tcase_add_test(c, last_is_first);
+	tcase_add_test(c, few_transactions);
+	tcase_add_test(c, leaves_with_more);
 	suite_add_tcase(s, c);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
