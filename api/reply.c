@@ -88,6 +88,24 @@ void reply_set_text(json_t *object, const char *name, const char *text)
 		json_object_set_new(object, name, json_string(text));
 }
 
+static bool is_inner(enum err err)
+{
+	return err == ERR_TOKEN || err == ERR_PIN;
+}
+
+const char *reply_detail(enum err err, const char *detail)
+{
+	return detail[0] == '\0' || is_inner(err) ? err_text(err) : detail;
+}
+
+void reply_set_why(json_t *o, const struct refusal *why)
+{
+	json_object_set_new(o, "code", json_string(err_name(why->err)));
+	reply_set_text(o, "detail", reply_detail(why->err, why->detail));
+	if (!is_inner(why->err))
+		reply_set_text(o, "field", why->field);
+}
+
 json_t *reply_problem_json(const struct refusal *why, unsigned status)
 {
 	json_t *o = json_object();
@@ -95,9 +113,7 @@ json_t *reply_problem_json(const struct refusal *why, unsigned status)
 	json_object_set_new(o, "type", json_string("about:blank"));
 	json_object_set_new(o, "title", json_string(phrase(status)));
 	json_object_set_new(o, "status", json_integer(status));
-	json_object_set_new(o, "code", json_string(err_name(why->err)));
-	reply_set_text(o, "detail", why->detail[0] != '\0' ? why->detail : err_text(why->err));
-	reply_set_text(o, "field", why->field);
+	reply_set_why(o, why);
 	return o;
 }
 
@@ -120,6 +136,7 @@ void reply_problem(struct reply *r, const struct refusal *why, const char *reque
 
 	reply_begin(r, status, PROBLEM_TYPE);
 	r->err = why->err;
+	snprintf(r->detail, sizeof(r->detail), "%s", why->detail);
 	r->retry_after = reply_retry_after(why, status);
 	o = reply_problem_json(why, status);
 	reply_set_text(o, "request", request);

@@ -18,6 +18,7 @@ struct reply {
 	bool replayed;	      /* Idempotency-Replayed: true */
 	bool close;	      /* the connection ends with this answer */
 	enum err err;	      /* for log and metrics; of a dry run, what it would have been */
+	char detail[256];     /* for the log: of a problem, in the words of who refused */
 };
 
 /* Starts an answer: an empty body. reply_free frees it. */

@@ -204,10 +204,7 @@ static json_t *decision_json(const struct rules_of *of)
 	} else {
 		json_object_set_new(o, "key", json_string(of->key->name));
 		json_object_set_new(o, "status", json_integer(err_status(why->err)));
-		json_object_set_new(o, "code", json_string(err_name(why->err)));
-		reply_set_text(
-			o, "detail", why->detail[0] != '\0' ? why->detail : err_text(why->err));
-		reply_set_text(o, "field", why->field);
+		reply_set_why(o, why);
 	}
 	json_object_set_new(o, "rules", rules_json(of));
 	return o;

@@ -47,7 +47,7 @@ static json_t *health_json(const struct signer_key *state)
 	json_object_set_new(o, "served", json_boolean(state->err == ERR_OK));
 	if (state->err != ERR_OK) {
 		json_object_set_new(o, "code", json_string(err_name(state->err)));
-		reply_set_text(o, "detail", state->detail);
+		reply_set_text(o, "detail", reply_detail(state->err, state->detail));
 	}
 	reply_set_text(o, "weak", state->weak);
 	return o;

@@ -25,5 +25,10 @@ json_t *reply_base64(const struct octets *octets);
 unsigned reply_status(enum err err);
 uint32_t reply_retry_after(const struct refusal *why, unsigned status);
 json_t *reply_problem_json(const struct refusal *why, unsigned status);
+/* Members code, detail and field. */
+void reply_set_why(json_t *o, const struct refusal *why);
+/* What a client is told: the words of a token or its module are for the operator alone (log,
+ * /readyz, ledger). Static, or detail itself. */
+const char *reply_detail(enum err err, const char *detail);
 
 #endif

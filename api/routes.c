@@ -287,7 +287,8 @@ static void log_answer(const struct exchange *x)
 	LOG(level, x->reply.err == ERR_OK ? "request" : "request refused", LS("request", x->id),
 		LS("client", x->client->name), LS("peer", x->peer->address),
 		LS("method", x->method), LS("target", x->target), LN("status", x->reply.status),
-		LS("code", err_name(x->reply.err)), LN("took_ms", monotonic_ms() - x->started),
+		LS("code", err_name(x->reply.err)), LS("detail", x->reply.detail),
+		LN("took_ms", monotonic_ms() - x->started),
 		LN("left_out", left_out));
 }
 

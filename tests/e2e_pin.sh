@@ -57,6 +57,7 @@ for start in 1 2; do
 		sleep 0.1
 	done
 	[ "$status $(member code)" = '503 pin_refused' ] || fail "without a login: $status $(cat "$WORK/out/body")"
+	[ "$(member detail)" = 'the token refused the PIN, or it will not be tried again' ] || fail "a client is told $(member detail)"
 	service_stop
 done
 [ "$(logins 0xa0)" = 1 ] || fail "$(logins 0xa0) failed C_Login in $((2 * rounds + 2)) lives, not 1"

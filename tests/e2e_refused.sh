@@ -104,13 +104,19 @@ sys.exit(not (served is False and health["code"] == reason and words in health["
 END
 }
 
-# refused KEY REASON WORDS: in all four places; asked to issue, it says so too.
+# refused KEY REASON WORDS [WORDS]: in all four places; asked to issue, it says so too. The last: to clients.
 refused() {
 	grep 'event="key is refused"' "$WORK/log" | grep " key=$1 " | grep "reason=$2 .*$3" >/dev/null ||
 		fail "$1 in the log: not $2 ($3): $(grep " key=$1 " "$WORK/log" | tail -n 3)"
 	told "$WORK/out/readyz" "$1" "$2" "$3"
-	told "$WORK/out/keys.json" "$1" "$2" "$3"
+	told "$WORK/out/keys.json" "$1" "$2" "${4-$3}"
 	[ "$(issue edge "$1" "{\"public_key\":\"$SPKI\"}")" = 503 ] || fail "$1: $(cat "$WORK/out/body")"
+	[ "$(member code)" = "$2" ] || fail "$1: $(cat "$WORK/out/body")"
+	case $(member detail) in
+	*"${4-$3}"*) ;;
+	*) fail "$1, asked to issue: $(cat "$WORK/out/body")" ;;
+	esac
+	[ -z "${4-}" ] || ! grep -F "$3" "$WORK/out/body" "$WORK/out/keys.json" || fail "$1: a client gets the token's words"
 }
 WRONG='foreign:key_unproved:
 twice:key_ambiguous:several private keys
@@ -146,7 +152,7 @@ for n in $(seq 20); do
 	curl -s "$MONITOR/readyz" >"$WORK/out/readyz"
 	[ "$(api edge /v1/keys)" = 200 ] || fail "$(cat "$WORK/out/body")"
 	cp "$WORK/out/body" "$WORK/out/keys.json"
-	refused notoken token_unavailable 'no token matches'
+	refused notoken token_unavailable 'no token matches' "the token can't be used now"
 	sleep 0.1
 done
 grep 'event="key is served"' "$WORK/log" | grep 'key=accepted' | grep -q 'decrypt true' || fail "the log does not tell of the weak key"
