@@ -129,62 +129,107 @@ void peer_free(struct peer *peer)
 	peer->name_count = 0;
 }
 
-static bool digest_is(const uint8_t digest[SHA256_SIZE], const char *value)
+struct peer_index {
+	size_t count;
+	struct place {
+		const struct config_match *match;
+		const struct config_client *client;
+	} place[];
+};
+
+static int compare(const struct config_match *match, enum match_kind kind, const char *value)
+{
+	if (match->kind != kind)
+		return match->kind < kind ? -1 : 1;
+	return strcmp(match->value, value);
+}
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *one = a, *other = b;
+
+	return compare(one->match, other->match->kind, other->match->value);
+}
+
+enum err peer_index_make(struct peer_index **out, const struct config *config)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < config->client_count; i++)
+		count += config->client[i].match_count;
+	*out = calloc(1, sizeof(**out) + count * sizeof(struct place));
+	if (*out == NULL)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < config->client_count; i++)
+		for (size_t j = 0; j < config->client[i].match_count; j++)
+			(*out)->place[(*out)->count++] = (struct place){
+				.match = &config->client[i].match[j], .client = &config->client[i]};
+	if (count > 0)
+		qsort((*out)->place, count, sizeof(struct place), compare_places);
+	return ERR_OK;
+}
+
+void peer_index_free(struct peer_index *index)
+{
+	free(index);
+}
+
+/* What is looked for: the client that fits, if only one does. */
+struct search {
+	const struct peer_index *index;
+	const struct config_client *found;
+	bool several;
+};
+
+static void look(struct search *s, enum match_kind kind, const char *value)
+{
+	const struct place *place = s->index->place;
+	size_t low = 0, high = s->index->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare(place[middle].match, kind, value) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < s->index->count && compare(place[low].match, kind, value) == 0; low++) {
+		if (s->found != NULL && s->found != place[low].client)
+			s->several = true;
+		s->found = place[low].client;
+	}
+}
+
+static void look_digest(struct search *s, enum match_kind kind, const uint8_t digest[SHA256_SIZE])
 {
 	char text[2 * SHA256_SIZE + 1];
 
 	hex_encode(text, digest, SHA256_SIZE);
-	return strcmp(text, value) == 0;
+	look(s, kind, text);
 }
 
-static bool uid_is(const struct peer *peer, const char *value)
+static void look_uid(struct search *s, uint32_t uid)
 {
 	char text[16];
 
-	snprintf(text, sizeof(text), "%lu", (unsigned long)peer->uid);
-	return !peer->has_certificate && strcmp(text, value) == 0;
-}
-
-static bool has_name(const struct peer *peer, const struct config_match *match)
-{
-	for (size_t i = 0; i < peer->name_count; i++)
-		if (peer->name[i].kind == match->kind &&
-			strcmp(peer->name[i].value, match->value) == 0)
-			return true;
-	return false;
-}
-
-static bool matches(const struct peer *peer, const struct config_match *match)
-{
-	if (match->kind == MATCH_PEER_UID)
-		return uid_is(peer, match->value);
-	if (!peer->has_certificate)
-		return false;
-	if (match->kind == MATCH_SHA256)
-		return digest_is(peer->x509.sha256, match->value);
-	if (match->kind == MATCH_SPKI_SHA256)
-		return digest_is(peer->x509.spki_sha256, match->value);
-	return has_name(peer, match);
+	snprintf(text, sizeof(text), "%lu", (unsigned long)uid);
+	look(s, MATCH_PEER_UID, text);
 }
 
 const struct config_client *peer_client(
-	const struct config *config, const struct peer *peer, bool *ambiguous)
+	const struct peer_index *index, const struct peer *peer, bool *ambiguous)
 {
-	const struct config_client *found = NULL;
+	struct search s = {.index = index};
 
-	*ambiguous = false;
-	for (size_t i = 0; i < config->client_count; i++) {
-		const struct config_client *client = &config->client[i];
-		bool fits = false;
-
-		for (size_t j = 0; j < client->match_count && !fits; j++)
-			fits = matches(peer, &client->match[j]);
-		if (fits && found != NULL) {
-			*ambiguous = true;
-			return NULL;
-		}
-		if (fits)
-			found = client;
+	if (peer->has_certificate) {
+		look_digest(&s, MATCH_SHA256, peer->x509.sha256);
+		look_digest(&s, MATCH_SPKI_SHA256, peer->x509.spki_sha256);
+		for (size_t i = 0; i < peer->name_count; i++)
+			look(&s, peer->name[i].kind, peer->name[i].value);
+	} else {
+		look_uid(&s, peer->uid);
 	}
-	return found;
+	*ambiguous = s.several;
+	return s.several ? NULL : s.found;
 }

@@ -48,11 +48,15 @@ struct peer {
 enum err peer_read(struct peer *peer, gnutls_x509_crt_t certificate);
 void peer_free(struct peer *peer);
 
+/* The match sections of a configuration, which it borrows, in an order in which they are found. */
+struct peer_index;
+enum err peer_index_make(struct peer_index **out, const struct config *config); /* ERR_NOMEM */
+void peer_index_free(struct peer_index *index); /* NULL is allowed */
 /*
  * The one client whose match sections fit, names compared octet by octet. NULL when there is none,
  * and when several fit (*ambiguous): a certificate that could be two clients is nobody.
  */
 const struct config_client *peer_client(
-	const struct config *config, const struct peer *peer, bool *ambiguous);
+	const struct peer_index *index, const struct peer *peer, bool *ambiguous);
 
 #endif

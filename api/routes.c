@@ -148,7 +148,7 @@ static bool find_client(struct exchange *x)
 	bool ambiguous;
 	uint64_t left_out;
 
-	x->client = peer_client(x->snapshot->config, x->peer, &ambiguous);
+	x->client = peer_client(x->snapshot->peers, x->peer, &ambiguous);
 	if (x->client != NULL)
 		return true;
 	if (log_gate_open(&gate, monotonic_ms(), &left_out)) {

@@ -78,12 +78,15 @@ static enum err load_chains(struct snapshot *s, struct refusal *why)
 	for (size_t i = 0; i < config->key_count; i++)
 		total += config->key[i].certificate_count;
 	s->chain = calloc(total + 1, sizeof(*s->chain));
-	if (s->chain == NULL)
+	s->first = calloc(config->key_count + 1, sizeof(*s->first));
+	if (s->chain == NULL || s->first == NULL)
 		return refuse(why, ERR_NOMEM, "", "too many certificates");
-	for (size_t i = 0; i < config->key_count; i++)
+	for (size_t i = 0; i < config->key_count; i++) {
+		s->first[i] = s->chain_count;
 		for (size_t j = 0; j < config->key[i].certificate_count && err == ERR_OK; j++)
 			err = load_chain(&s->chain[s->chain_count++], &config->key[i],
 				&config->key[i].certificate[j], why);
+	}
 	return err;
 }
 
@@ -115,7 +118,11 @@ enum err snapshot_make(struct snapshot **out, struct config *config,
 		return refuse(why, ERR_NOMEM, "", "no memory for a configuration");
 	s->references = 1;
 	s->config = config_ref(config);
-	err = load_listeners(s, secrets, now, why);
+	err = peer_index_make(&s->peers, config);
+	if (err != ERR_OK)
+		refuse(why, err, "client", "too many");
+	if (err == ERR_OK)
+		err = load_listeners(s, secrets, now, why);
 	if (err == ERR_OK)
 		err = load_chains(s, why);
 	if (err != ERR_OK) {
@@ -142,6 +149,8 @@ void snapshot_unref(struct snapshot *s)
 	for (size_t i = 0; i < s->chain_count; i++)
 		free(s->chain[i].pem);
 	free(s->chain);
+	free(s->first);
+	peer_index_free(s->peers);
 	config_unref(s->config);
 	free(s);
 }
@@ -149,10 +158,8 @@ void snapshot_unref(struct snapshot *s)
 const struct chain *snapshot_chain(
 	const struct snapshot *s, const struct config_key *key, const uint8_t sha256[SHA256_SIZE])
 {
-	const struct chain *chain = s->chain;
+	const struct chain *chain = s->chain + s->first[key - s->config->key];
 
-	for (const struct config_key *k = s->config->key; k != key; k++)
-		chain += k->certificate_count;
 	if (sha256 == NULL)
 		return key->certificate_count == 1 ? chain : NULL;
 	for (size_t i = 0; i < key->certificate_count; i++)

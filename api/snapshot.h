@@ -21,6 +21,8 @@ struct snapshot {
 	struct tls **tls;      /* as config->listen; NULL for a Unix socket */
 	struct chain *chain;   /* the files of all keys, in the order of config->key */
 	size_t chain_count;
+	size_t *first;		  /* by key: the place of its first chain */
+	struct peer_index *peers; /* of config */
 	unsigned references;
 };
 

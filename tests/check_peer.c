@@ -137,9 +137,14 @@ static struct peer peer_of(enum match_kind kind, const char *value)
 
 static const char *found(const struct peer *peer)
 {
+	struct peer_index *index;
+	const struct config_client *c;
 	bool ambiguous;
-	const struct config_client *c = peer_client(&config, peer, &ambiguous);
 
+	ck_assert_int_eq(peer_index_make(&index, &config), ERR_OK);
+	c = peer_client(index, peer, &ambiguous);
+	ck_assert(c == NULL || !ambiguous);
+	peer_index_free(index);
 	return c != NULL ? c->name : ambiguous ? "several" : "none";
 }
 
@@ -191,4 +196,68 @@ START_TEST(digests)
 }
 END_TEST
 
-RUN_SUITE("peer", facts, bad_names, mapping, digests)
+#define MANY 1000
+static const enum match_kind kinds[] = {MATCH_DNS, MATCH_URI, MATCH_CN};
+static struct config_match all[MANY][3];
+static struct config_client clients[MANY];
+
+enum { NOBODY = -1, SEVERAL = -2 };
+
+static long who(const struct peer_index *index, enum match_kind kind, const char *value)
+{
+	struct peer peer = peer_of(kind, value);
+	bool ambiguous;
+	const struct config_client *c = peer_client(index, &peer, &ambiguous);
+
+	ck_assert(c == NULL || !ambiguous);
+	return c != NULL ? c - clients : ambiguous ? SEVERAL : NOBODY;
+}
+
+static struct peer_index *index_of_many(void)
+{
+	const struct config many = {.client = clients, .client_count = MANY};
+	struct peer_index *index;
+
+	ck_assert_int_eq(peer_index_make(&index, &many), ERR_OK);
+	return index;
+}
+
+/* Each of many is found, and so is that two want the same. */
+START_TEST(many_clients)
+{
+	static char value[MANY][3][16];
+	struct peer_index *index;
+
+	for (int i = 0; i < MANY; i++) {
+		for (int j = 0; j < 3; j++) {
+			snprintf(value[i][j], sizeof(value[i][j]), "%d", (i * 7 + j) % MANY);
+			all[i][j] = (struct config_match){kinds[j], value[i][j]};
+		}
+		clients[i].match = all[i];
+		clients[i].match_count = 3;
+	}
+	index = index_of_many();
+	for (int i = 0; i < MANY; i++)
+		for (int j = 0; j < 3; j++)
+			ck_assert_int_eq(who(index, kinds[j], value[i][j]), i);
+	ck_assert_int_eq(who(index, MATCH_URI, "1000"), NOBODY);
+	peer_index_free(index);
+
+	all[3][0] = all[700][1];
+	all[3][2] = all[500][2];
+	index = index_of_many();
+	ck_assert_int_eq(who(index, MATCH_URI, value[700][1]), SEVERAL);
+	ck_assert_int_eq(who(index, MATCH_CN, value[500][2]), SEVERAL);
+	ck_assert_int_eq(who(index, MATCH_CN, value[499][2]), 499);
+	peer_index_free(index);
+
+	all[700][1] = all[700][0];
+	all[3][2] = all[3][0]; /* the same twice is one client */
+	index = index_of_many();
+	ck_assert_int_eq(who(index, MATCH_URI, value[700][1]), 3);
+	ck_assert_int_eq(who(index, MATCH_DNS, value[700][0]), 700);
+	peer_index_free(index);
+}
+END_TEST
+
+RUN_SUITE("peer", facts, bad_names, mapping, digests, many_clients)
