@@ -41,14 +41,18 @@ endif
 check-unit:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(UNIT_TESTS) $(LINT_TESTS)'
 # Up to 60 minutes on two processors, LONG_JOBS at a time unless make was given its own -j. The longest begin, or
-# the last one would run alone.
+# the last one would run alone; in the end come those that judge short times, one after the other.
 LONG_JOBS = 2
 LONG_FIRST = tests/check_valgrind.sh tests/e2e_threads.sh tests/fuzz_long.sh tests/analyze.sh tests/e2e_faults.sh \
 	tests/e2e_nomem.sh tests/e2e_capacity.sh tests/e2e_kill_cycles.sh
+LONG_ALONE = tests/e2e_neighbours.sh tests/e2e_scale.sh
 check-long: long-ready
-	@tests=`printf '%s\n' $(LONG_FIRST) $(LONG_TESTS) | awk '!seen[$$0]++' | tr '\n' ' '`; \
+	@tests=`printf '%s\n' $(LONG_ALONE) - $(LONG_FIRST) $(LONG_TESTS) | awk '!seen[$$0]++ && after; /^-$$/ { after = 1 }' | tr '\n' ' '`; \
 	case "$$MAKEFLAGS" in *jobserver*) jobs= ;; *) jobs=-j$(LONG_JOBS) ;; esac; \
-	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) $$jobs check TESTS="$$tests"
+	status=0; \
+	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) $$jobs check TESTS="$$tests" || status=1; \
+	DCSIGN_TESTS=long $(MAKE) $(AM_MAKEFLAGS) -j1 check TESTS='$(LONG_ALONE)' || status=1; \
+	exit $$status
 # About an hour.
 soak: long-ready
 	DCSIGN_TESTS=soak $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(SOAK_TESTS)'

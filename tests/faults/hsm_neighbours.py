@@ -49,7 +49,7 @@ def main():
     for name, *rules in (
         ("hangs", "C_Sign hang"),
         ("crashes", "C_Sign crash pct=20"),
-        ("leaks", "C_Sign leak=20480 count=60"),
+        ("leaks", "C_Sign leak=5120 count=240"),
         ("is lost", "* rv=0xe0"),
     ):
         loud = beside(s, *rules)
