@@ -88,21 +88,16 @@ void reply_set_text(json_t *object, const char *name, const char *text)
 		json_object_set_new(object, name, json_string(text));
 }
 
-static bool is_inner(enum err err)
-{
-	return err == ERR_TOKEN || err == ERR_PIN;
-}
-
 const char *reply_detail(enum err err, const char *detail)
 {
-	return detail[0] == '\0' || is_inner(err) ? err_text(err) : detail;
+	return detail[0] == '\0' || err_of_token(err) ? err_text(err) : detail;
 }
 
 void reply_set_why(json_t *o, const struct refusal *why)
 {
 	json_object_set_new(o, "code", json_string(err_name(why->err)));
 	reply_set_text(o, "detail", reply_detail(why->err, why->detail));
-	if (!is_inner(why->err))
+	if (!err_of_token(why->err))
 		reply_set_text(o, "field", why->field);
 }
 

@@ -27,8 +27,8 @@ uint32_t reply_retry_after(const struct refusal *why, unsigned status);
 json_t *reply_problem_json(const struct refusal *why, unsigned status);
 /* Members code, detail and field. */
 void reply_set_why(json_t *o, const struct refusal *why);
-/* What a client is told: the words of a token or its module are for the operator alone (log,
- * /readyz, ledger). Static, or detail itself. */
+/* What a client is told: not the words of a token or its module (see err_of_token), which log,
+ * /readyz and ledger have. Static, or detail itself. */
 const char *reply_detail(enum err err, const char *detail);
 
 #endif

@@ -288,8 +288,7 @@ static void log_answer(const struct exchange *x)
 		LS("client", x->client->name), LS("peer", x->peer->address),
 		LS("method", x->method), LS("target", x->target), LN("status", x->reply.status),
 		LS("code", err_name(x->reply.err)), LS("detail", x->reply.detail),
-		LN("took_ms", monotonic_ms() - x->started),
-		LN("left_out", left_out));
+		LN("took_ms", monotonic_ms() - x->started), LN("left_out", left_out));
 }
 
 void routes_done(struct exchange *x)

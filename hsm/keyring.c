@@ -281,6 +281,19 @@ struct ring_key *ring_key(const struct keyring *k, const char *name)
 	return k->count == 0 ? NULL : bsearch(name, k->key, k->count, sizeof *k->key, by_name);
 }
 
+/* With the lock held: what whoever asks for a signature is told. */
+static enum err refuse_unserved(const struct ring_key *key, struct refusal *why)
+{
+	enum err e = ring_unserved(key);
+	bool say = key->state != NULL && !err_of_token(e);
+
+	refuse(why, ERR_KEY_UNAVAILABLE, "key", "%s%s%s", err_text(e), say ? ": " : "",
+		say ? key->state->detail : "");
+	if (why != NULL)
+		why->retry_after = e == ERR_TOKEN ? 1 : 30;
+	return ERR_KEY_UNAVAILABLE;
+}
+
 enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct keyring_use *use,
 	struct refusal *why)
 {
@@ -297,10 +310,7 @@ enum err keyring_find(struct keyring *k, const char *name, int64_t now, struct k
 		*use = (struct keyring_use){key->config, &c->leaf, key->key};
 	} else {
 		k->asked = true;
-		e = refuse(why, ERR_KEY_UNAVAILABLE, "key", "%s: %s", err_text(ring_unserved(key)),
-			key->state == NULL ? "" : key->state->detail);
-		if (why != NULL)
-			why->retry_after = ring_unserved(key) == ERR_TOKEN ? 1 : 30;
+		e = refuse_unserved(key, why);
 	}
 	pthread_mutex_unlock(&k->lock);
 	return e;

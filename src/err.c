@@ -34,6 +34,11 @@ const char *err_text(enum err e)
 	return errors[row(e)].text;
 }
 
+bool err_of_token(enum err e)
+{
+	return e == ERR_TOKEN || e == ERR_PIN;
+}
+
 enum err err_by_name(const char *name)
 {
 	for (unsigned i = 0; i < ERR_COUNT; i++)

@@ -8,6 +8,7 @@
 #ifndef DCSIGN_ERR_H
 #define DCSIGN_ERR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -149,6 +150,9 @@ struct refusal {
 	char detail[256];
 	uint32_t retry_after;
 };
+
+/* Its detail is what a token or its module said: words for the operator, not for clients. */
+bool err_of_token(enum err e);
 
 /* Fills *r (NULL is allowed) and returns e, so that a check can end with `return refuse(...)`.
  * The detail is cut at its size on a UTF-8 border. */
