@@ -29,8 +29,9 @@ static struct config config = {.token = &token,
 	.client_count = 1};
 static struct chain chains[2] = {{.pem = pem_api, .pem_len = 4, .etag = "\"1\""},
 	{.pem = pem_www, .pem_len = 4, .etag = "\"2\""}};
+static size_t first[2] = {0, 1};
 static struct snapshot snapshot = {
-	.config = &config, .chain = chains, .chain_count = 2, .references = 1};
+	.config = &config, .chain = chains, .chain_count = 2, .first = first, .references = 1};
 static struct service service;
 static struct peer peer = {.has_certificate = true, .name_count = 1};
 static struct exchange x;
@@ -57,6 +58,7 @@ static void begin(const char *method, const char *target)
 		service.signer = signer_new();
 		service.rates = rates_new();
 		service.connections = connections_new();
+		ck_assert_int_eq(peer_index_make(&snapshot.peers, &config), ERR_OK);
 		for (int i = 0; i < 2; i++) {
 			strcpy(keys[i].name, i == 0 ? "api" : "www");
 			strcpy(keys[i].token, "main");
